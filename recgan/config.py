@@ -1,0 +1,125 @@
+"""Every setting of a training run, in one frozen object that refuses unknown keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recgan.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Settings of a training run; the defaults are meant to be left alone.
+
+    Args:
+        embedding_dim: length D of the item vectors and C of the condition.
+        noise_dim: length Z of a noise vector.
+        n_draws: S, noise vectors in the bank that is kept with the model.
+        hidden_dim: width of the residual networks.
+        dropout: share dropped in the condition encoder; None follows from the encoder.
+        encoder: "bag" reads a history as a set, "sequence" in its order; "auto" lets validation decide.
+        window: most history items that the encoder reads; None follows from the encoder and the data.
+        epochs: most passes over the users in the ranking phase.
+        patience: validations without a better result before the ranking phase stops.
+        batch_size: users in one step.
+        learning_rate: of the generator (AdamW, cosine decay).
+        discriminator_learning_rate: of the discriminator in the game (Adam, betas 0 and .99).
+        weight_decay: of both.
+        ema_decay: of the running average of the generator's weights that is served.
+        clip_norm: largest gradient norm in a step.
+        full_softmax_items: catalogues up to this size get the softmax over every item.
+        n_negatives: shared uniform negatives in a step, for larger catalogues.
+        adversarial: loss of the game; "none" switches it off.
+        adversarial_epochs: passes over the users in the game.
+        adversarial_weight: of the game's loss beside the ranking loss.
+        gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
+        slate_size: items that one draw must explain together.
+        max_metric_drop: relative fall of the validation metric at which the game is undone.
+        n_candidates: K, proposals that the discriminator re-orders.
+        metric: what validation maximises, for example "ndcg@10".
+        max_validation_users: most users that validation reads.
+        seed: of everything random.
+        accelerator: "cpu", "gpu" or "auto".
+        progress: whether a progress bar may be shown on stderr.
+        log_dir: folder for CSV and TensorBoard logs; None for none.
+
+    Raises:
+        ConfigError: for an unknown key or a value out of range, all problems in one message.
+
+    Example:
+        >>> Config(epochs=5).epochs
+        5
+        >>> Config(epoch=5)
+        Traceback (most recent call last):
+        ...
+        recgan.errors.ConfigError: config: 'epoch': no such setting
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    embedding_dim: int = Field(128, ge=2, le=4096)
+    noise_dim: int = Field(16, ge=1, le=1024)
+    n_draws: int = Field(8, ge=1, le=1024)
+    hidden_dim: int = Field(256, ge=4, le=8192)
+    dropout: float | None = Field(None, ge=0.0, lt=1.0)
+    encoder: Literal["auto", "bag", "sequence"] = "auto"
+    window: int | None = Field(None, ge=1, le=100_000)
+    epochs: int = Field(60, ge=0, le=100_000)
+    patience: int = Field(5, ge=1)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
+    discriminator_learning_rate: float = Field(2e-4, gt=0.0, le=1.0)
+    weight_decay: float = Field(0.01, ge=0.0)
+    ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
+    clip_norm: float = Field(1.0, gt=0.0)
+    full_softmax_items: int = Field(20_000, ge=1)
+    n_negatives: int = Field(1024, ge=1)
+    adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
+    adversarial_epochs: int = Field(6, ge=0)
+    adversarial_weight: float = Field(0.5, ge=0.0)
+    gradient_penalty: float = Field(0.5, ge=0.0)
+    slate_size: int = Field(8, ge=1)
+    max_metric_drop: float = Field(0.005, ge=0.0, lt=1.0)
+    n_candidates: int = Field(100, ge=1)
+    metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
+    max_validation_users: int = Field(2000, ge=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    progress: bool = True
+    log_dir: str | None = None
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise ConfigError(f"config: {_told(error)}") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Config:
+        """Settings from a JSON file.
+
+        Args:
+            path: a file holding one JSON object.
+
+        Raises:
+            ConfigError: when the file is missing, no JSON object, or holds an unknown or bad setting.
+        """
+        try:
+            settings = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"config: {path} cannot be read: {error}") from error
+        if not isinstance(settings, dict):
+            raise ConfigError(f"config: {path} holds no JSON object")
+        return cls(**settings)
+
+
+def _told(error: ValidationError) -> str:
+    problems = []
+    for one in error.errors():
+        name = ".".join(map(str, one["loc"]))
+        unknown = one["type"] == "extra_forbidden"
+        problems.append(f"{name!r}: no such setting" if unknown else f"{name!r}: {one['msg']}, not {one['input']!r}")
+    return "; ".join(problems)

@@ -1,0 +1,199 @@
+"""What the discriminator knows of a (user, item) pair beyond an inner product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from recgan.histories import Histories
+from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, USER, YEAR
+
+FEATURES = (
+    "popularity",
+    "popularity against the user's mean",
+    "distance from the user's popularity",
+    "trend",
+    "length of the history",
+    "nearest history item",
+    "mean of the history",
+    "newest history item",
+    "category match",
+    "category share",
+    "year against the user's mean",
+    "distance from the user's years",
+    "user features match",
+)
+"""Names of the pair features, in the order of their columns."""
+
+
+@dataclass(frozen=True)
+class ItemTraits:
+    """Numbers about every item that the pair features compare with the user's habit.
+
+    Args:
+        popularity: standardised log counts, (N,) float32.
+        trend: standardised log counts of the newest tenth of the rows minus `popularity`, (N,) float32; zeros
+            without time.
+        categories: unit rows of inverse-frequency-weighted categories, (N, Q) float32; Q may be 0.
+        year: standardised, (N,) float32; zeros where unknown.
+        audience: mean user features of an item's users, shrunk and centred, (N, P) float32; P may be 0.
+        vectors: unit item vectors in which histories are compared, (N, D) float32.
+    """
+
+    popularity: np.ndarray
+    trend: np.ndarray
+    categories: np.ndarray
+    year: np.ndarray
+    audience: np.ndarray
+    vectors: np.ndarray
+
+    @classmethod
+    def of(cls, histories: Histories, items: pd.DataFrame, vectors: np.ndarray, profiles: np.ndarray) -> ItemTraits:
+        """Traits from the training interactions and the item table.
+
+        Args:
+            histories: training interactions of U users over N items.
+            items: one row an item, in the order of the item numbers; `categories` and `year` are read where they exist.
+            vectors: unit item vectors, (N, D) float32.
+            profiles: features of the users, (U, P) float32 from `user_profiles`.
+
+        Returns:
+            The traits.
+        """
+        popularity = _standardised(np.log1p(histories.counts()))
+        return cls(
+            popularity=popularity,
+            trend=_trend(histories),
+            categories=category_matrix(items)[0],
+            year=_years(items),
+            audience=_audience(histories, profiles),
+            vectors=vectors,
+        )
+
+
+def category_matrix(items: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Categories as unit rows, weighted by inverse frequency.
+
+    Args:
+        items: one row an item; `categories` joined by `|` where the column exists.
+
+    Returns:
+        Matrix (N, Q) float32 (a row of zeros for an item without category) and the Q names, sorted.
+    """
+    if CATEGORIES not in items.columns:
+        return np.zeros((len(items), 0), np.float32), []
+    flags = items[CATEGORIES].fillna("").astype(str).str.get_dummies(CATEGORY_SEPARATOR)
+    weighted = flags.to_numpy(np.float32) * np.log(len(items) / np.maximum(flags.sum().to_numpy(), 1) + 1.0)
+    return _unit(weighted), list(flags.columns)
+
+
+def user_profiles(users: pd.DataFrame | None, ids: pd.Series) -> np.ndarray:
+    """Numbers and frequent values of a user table as standardised columns.
+
+    Args:
+        users: user_id and any columns; numbers are scaled, texts with 2..50 values become one column a value.
+        ids: the U users wanted, in the order of their numbers.
+
+    Returns:
+        Matrix (U, P) float32; zeros for users that the table lacks; P is 0 without a table.
+    """
+    if users is None or users.empty:
+        return np.zeros((len(ids), 0), np.float32)
+    table = users.drop_duplicates(USER).set_index(USER).reindex(pd.Index(ids))
+    columns: list[np.ndarray] = []
+    for name in table.columns:
+        values = table[name]
+        if pd.api.types.is_numeric_dtype(values):
+            columns.append(_standardised(values.fillna(values.mean()).to_numpy(np.float64)))
+        elif 2 <= values.nunique() <= 50:
+            dummies = pd.get_dummies(values).to_numpy(np.float64)
+            columns.extend(_standardised(column) for column in dummies.T)
+    return np.stack(columns, axis=1) if columns else np.zeros((len(ids), 0), np.float32)
+
+
+def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Features of B users with K candidates each.
+
+    Args:
+        traits: of the N items.
+        histories: of the B users.
+        profiles: of the B users, (B, P) float32.
+        candidates: item numbers, (B, K) int64.
+
+    Returns:
+        (B, K, F) float32 with F = len(FEATURES), in their natural units.
+    """
+    matrix = histories.matrix()
+    share = matrix.multiply(1.0 / np.maximum(histories.lengths, 1)[:, None]).tocsr().astype(np.float32)
+    habit = (share @ traits.popularity)[:, None]
+    taste, years = np.asarray(share @ traits.categories), (share @ traits.year)[:, None]
+    popularity, year = traits.popularity[candidates], traits.year[candidates]
+    categories = traits.categories[candidates]
+    dated = year != 0.0
+    length = np.broadcast_to(np.log1p(histories.lengths)[:, None], candidates.shape)
+    columns = [
+        popularity,
+        popularity - habit,
+        np.abs(popularity - habit),
+        traits.trend[candidates],
+        length,
+        *_similarities(traits.vectors, histories, candidates),
+        np.einsum("bq,bkq->bk", _unit(taste), categories),
+        np.einsum("bq,bkq->bk", taste, categories),
+        (year - years) * dated,
+        np.abs(year - years) * dated,
+        np.einsum("bp,bkp->bk", profiles, traits.audience[candidates]),
+    ]
+    return np.stack([np.asarray(column, np.float32) for column in columns], axis=-1)
+
+
+def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> list[np.ndarray]:
+    """Cosines of the candidates with the nearest history item, the history's mean and its newest item."""
+    items, mask = histories.window(np.arange(len(histories)), 200)
+    known, wanted = vectors[items], vectors[candidates]  # (B, L, D), (B, K, D)
+    cosines = wanted @ known.transpose(0, 2, 1)  # (B, K, D) x (B, D, L) -> (B, K, L)
+    there = mask[:, None, :]
+    count = np.maximum(mask.sum(1), 1)
+    any_item = (mask.sum(1) > 0)[:, None]
+    nearest = np.where(there, cosines, -1.0).max(axis=2) * any_item
+    newest = cosines[np.arange(len(cosines)), :, count - 1] * any_item
+    return [nearest, (cosines * there).sum(axis=2) / count[:, None], newest]
+
+
+def _trend(histories: Histories) -> np.ndarray:
+    if histories.times is None or not histories.clock:
+        return np.zeros(histories.n_items, np.float32)
+    newest = histories.times >= np.quantile(histories.times, 0.9)
+    recent = np.bincount(histories.items[newest], minlength=histories.n_items)
+    return np.asarray(_standardised(np.log1p(recent)) - _standardised(np.log1p(histories.counts())))
+
+
+def _years(items: pd.DataFrame) -> np.ndarray:
+    if YEAR not in items.columns:
+        return np.zeros(len(items), np.float32)
+    years = pd.to_numeric(items[YEAR], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    known = ~np.isnan(years)
+    scaled = np.zeros(len(items), np.float32)
+    if known.any():
+        scaled[known] = _standardised(years[known])
+    return scaled
+
+
+def _audience(histories: Histories, profiles: np.ndarray) -> np.ndarray:
+    if profiles.shape[1] == 0:
+        return np.zeros((histories.n_items, 0), np.float32)
+    matrix = histories.matrix()
+    mean = np.asarray(matrix.T @ profiles) / (histories.counts() + 20.0)[:, None]
+    return np.asarray(mean - mean.mean(axis=0), np.float32)
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    spread = float(values.std()) or 1.0
+    return np.asarray((values - values.mean()) / spread, np.float32)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1.0), np.float32)

@@ -1,0 +1,162 @@
+"""Who had what, in which order: every user's items as one compressed table of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recgan.schema import ITEM, TIMESTAMP, USER, order_column
+from recgan.vocabulary import UNKNOWN, Vocabulary
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The item numbers of U users, oldest first, stored one behind the other.
+
+    Args:
+        offsets: where each user's items begin and end, (U + 1,) int64.
+        items: item numbers, (rows,) int64.
+        n_items: size N of the catalogue.
+        times: time of every row in seconds (or its position), (rows,) float64; None when there is no order.
+        clock: whether the times can be compared between users (seconds), or only within one (positions).
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    n_items: int
+    times: np.ndarray | None = None
+    clock: bool = False
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, users: Vocabulary, items: Vocabulary) -> Histories:
+        """Histories of the known users and items of a frame; rows with an unknown one are left out.
+
+        Args:
+            frame: user_id, item_id and, where they exist, timestamp or position; any row order.
+            users: numbers of the users, U of them.
+            items: numbers of the items, N of them.
+
+        Returns:
+            Histories of all U users, rows of equal time in the order of the frame.
+
+        Example:
+            >>> frame = pd.DataFrame({"user_id": [1, 2, 1], "item_id": ["a", "b", "c"], "position": [1, 0, 0]})
+            >>> histories = Histories.from_frame(frame, Vocabulary([1, 2]), Vocabulary(["a", "b", "c"]))
+            >>> histories.of(0).tolist()
+            [2, 0]
+        """
+        user, item = users.numbers(frame[USER]), items.numbers(frame[ITEM])
+        column = order_column(frame)
+        times = None if column is None else frame[column].to_numpy(np.float64)
+        known = (user != UNKNOWN) & (item != UNKNOWN)
+        keys = (user[known],) if times is None else (times[known], user[known])
+        order = np.flatnonzero(known)[np.lexsort(keys)]
+        offsets = offsets_of(np.bincount(user[known], minlength=len(users)))
+        return cls(offsets, item[order], len(items), None if times is None else times[order], column == TIMESTAMP)
+
+    @classmethod
+    def from_lists(cls, lists: list[np.ndarray], n_items: int) -> Histories:
+        """Histories of B users from B arrays of item numbers, each oldest first."""
+        offsets = offsets_of(np.array([len(one) for one in lists], np.int64))
+        items = np.concatenate([np.empty(0, np.int64), *lists]).astype(np.int64)
+        return cls(offsets, items, n_items)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows carry a time."""
+        return self.times is not None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of items of every user, (U,) int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """User number of every row, (rows,) int64."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def places(self) -> np.ndarray:
+        """Place of every row in its user's history, from 0 for the oldest, (rows,) int64."""
+        return np.asarray(np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths))
+
+    def counts(self) -> np.ndarray:
+        """Number of rows of every item, (N,) int64."""
+        return np.asarray(np.bincount(self.items, minlength=self.n_items))
+
+    def of(self, user: int) -> np.ndarray:
+        """Item numbers of one user, oldest first, (length,) int64."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def take(self, users: np.ndarray) -> Histories:
+        """The histories of some users, in the order given, repeats allowed.
+
+        Args:
+            users: user numbers, (B,) int64.
+
+        Returns:
+            Histories of B users.
+        """
+        lengths = self.lengths[users]
+        offsets = offsets_of(lengths)
+        where = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
+        times = None if self.times is None else self.times[where]
+        return Histories(offsets, self.items[where], self.n_items, times, self.clock)
+
+    def part(self, kept: np.ndarray) -> Histories:
+        """The same users with only the rows marked in `kept`, (rows,) bool."""
+        offsets = offsets_of(np.bincount(self.rows[kept], minlength=len(self)))
+        times = None if self.times is None else self.times[kept]
+        return Histories(offsets, self.items[kept], self.n_items, times, self.clock)
+
+    def holds(self, numbers: np.ndarray) -> np.ndarray:
+        """Which items stand in their user's history: item numbers (U, K) int64, negative for none -> (U, K) bool."""
+        wanted = np.arange(len(self))[:, None] * self.n_items + numbers
+        return np.isin(wanted, self.rows * self.n_items + self.items) & (numbers >= 0)
+
+    def matrix(self) -> csr_matrix:
+        """The users' items as ones, (U, N) float32; an item that stands twice counts once."""
+        from scipy.sparse import csr_matrix
+
+        ones = np.ones(len(self.items), np.float32)
+        matrix = csr_matrix((ones, self.items.copy(), self.offsets.copy()), shape=(len(self), self.n_items))
+        matrix.sum_duplicates()
+        matrix.data[:] = 1.0
+        return matrix
+
+    def window(self, users: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The newest items of some users, padded on the right.
+
+        Args:
+            users: user numbers, (B,) int64.
+            length: the most items a user.
+
+        Returns:
+            Item numbers, (B, L) int64, oldest first, and a mask, (B, L) bool, True where an item stands; L is the
+            longest of the lengths met, at most `length`, at least 1. Padding is told by the mask alone.
+        """
+        kept = np.minimum(self.lengths[users], length)
+        width = max(1, int(kept.max(initial=0)))
+        column = np.arange(width)
+        mask = column < kept[:, None]
+        where = (self.offsets[users + 1] - kept)[:, None] + column
+        items = np.zeros((len(users), width), np.int64)
+        items[mask] = self.items[where[mask]]
+        return items, mask
+
+
+def offsets_of(lengths: np.ndarray) -> np.ndarray:
+    """Where pieces of these lengths begin and end when they stand one behind the other, (U + 1,) int64."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

@@ -1,0 +1,159 @@
+"""Interactions: who met what, how much and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from recgan.errors import ConfigError, DataError
+from recgan.schema import ITEM, RATING, TIMESTAMP, USER, WEIGHT, Problems, order_column, require_columns
+from recgan.tables import INTERACTION_COLUMNS, Source, load_table, plain_ids, plain_numbers
+
+DUPLICATES = ("last", "sum", "error")
+
+
+def read_interactions(
+    source: Source,
+    columns: Mapping[str, str] | None = None,
+    min_rating: float | None = None,
+    min_user_items: int = 1,
+    duplicates: str = "last",
+) -> pd.DataFrame:
+    """Read and check a table of interactions.
+
+    Well-known spellings of the columns (userId, movieId, ts, ...) are accepted where exactly one fits. Integer and
+    float timestamps are seconds since 1970; dates, times and ISO 8601 text become such seconds, UTC where they name no
+    time zone. Repeated pairs are merged first, then come `min_rating` and `min_user_items`.
+
+    Args:
+        source: a frame (never written to), or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of
+            Parquet files. An id column of a CSV is int64 where every value survives the round trip, else text.
+        columns: names in the table to canonical names, such as `{"uid": "user_id"}`.
+        min_rating: rows with a lower rating are dropped.
+        min_user_items: users with fewer rows left are dropped.
+        duplicates: what a repeated (user, item) pair becomes: "last" keeps its latest row by timestamp, else by
+            position, else by row order; "sum" keeps that row and adds up rating or weight (without either column a
+            weight counts the rows); "error" refuses.
+
+    Returns:
+        One row a pair, in the order of the table: user_id, item_id (integers or text, in the caller's dtype), rating or
+        weight, timestamp (seconds, int64 or float64) and position where given, then the other columns as they are.
+
+    Raises:
+        DataError: all that is wrong with the table in one report, or that a filter leaves nothing.
+        ConfigError: when an argument is out of range.
+
+    Example:
+        >>> import pandas as pd
+        >>> clicks = pd.DataFrame({"userId": [7, 7, 8], "item": ["a", "a", "b"], "ts": [20, 10, 30]})
+        >>> read_interactions(clicks)
+           user_id item_id  timestamp
+        0        7       a         20
+        1        8       b         30
+    """
+    _check_arguments(min_rating, min_user_items, duplicates)
+    frame, problems = load_table(source, columns, INTERACTION_COLUMNS, "interactions")
+    if min_rating is not None and RATING not in frame.columns:
+        problems.add("min_rating needs a column 'rating'")
+    frame = _checked(frame, problems)
+    frame = _merged(frame, duplicates, problems.table)
+    if min_rating is not None:
+        frame = frame[frame[RATING] >= min_rating]
+        if frame.empty:
+            raise DataError(f"{problems.table}: min_rating={min_rating} leaves no row")
+    frame = _with_enough_items(frame, min_user_items, problems.table)
+    return frame.reset_index(drop=True)
+
+
+def pair_numbers(frame: pd.DataFrame) -> np.ndarray:
+    """One number for every distinct (user, item) pair, (rows,) int64."""
+    users, _ = pd.factorize(frame[USER])
+    items, distinct = pd.factorize(frame[ITEM])
+    return users.astype(np.int64) * len(distinct) + items
+
+
+def _check_arguments(min_rating: float | None, min_user_items: int, duplicates: str) -> None:
+    if duplicates not in DUPLICATES:
+        raise ConfigError(f"duplicates must be one of {', '.join(map(repr, DUPLICATES))}, found {duplicates!r}")
+    if isinstance(min_user_items, bool) or not isinstance(min_user_items, int | np.integer) or min_user_items < 1:
+        raise ConfigError(f"min_user_items must be an integer of 1 or more, found {min_user_items!r}")
+    if min_rating is not None and (isinstance(min_rating, bool | str) or not np.isfinite(min_rating)):
+        raise ConfigError(f"min_rating must be a finite number or None, found {min_rating!r}")
+
+
+def _checked(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    require_columns(frame, (USER, ITEM), problems)
+    if RATING in frame.columns and WEIGHT in frame.columns:
+        problems.add("columns 'rating' and 'weight' are both given: drop or rename one of them")
+    first = [name for name in INTERACTION_COLUMNS if name in frame.columns]
+    checked = {name: _checked_column(frame[name], problems) for name in first}
+    problems.raise_if_any()
+    others = {name: frame[name] for name in frame.columns if name not in checked}
+    return pd.DataFrame(checked | others)
+
+
+def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
+    if values.name in (USER, ITEM):
+        return plain_ids(values, problems)
+    if values.name == TIMESTAMP:
+        return _seconds(values, problems)
+    return plain_numbers(values, problems, allow_negative=values.name != WEIGHT)
+
+
+def _seconds(values: pd.Series, problems: Problems) -> pd.Series:
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    is_text = kind == "string" and pd.to_numeric(values.dropna().head(100), errors="coerce").isna().all()
+    if not is_text and kind not in ("datetime", "datetime64", "date"):
+        return plain_numbers(values, problems)
+    times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601" if is_text else None)
+    missing = values.isna().to_numpy()
+    wrong = times.isna().to_numpy() & ~missing
+    if wrong.any():
+        first = str(values.to_numpy()[wrong][0])[:40]
+        problems.add(f"column {values.name!r} holds {first!r}, which is no ISO 8601 time", np.flatnonzero(wrong))
+    if missing.any():
+        problems.add(f"column {values.name!r} has missing times", np.flatnonzero(missing))
+    if wrong.any() or missing.any():
+        return values
+    micros = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+    whole = not (micros % 1_000_000).any()
+    return pd.Series(micros // 1_000_000 if whole else micros / 1e6, name=values.name)
+
+
+def _merged(frame: pd.DataFrame, duplicates: str, table: str) -> pd.DataFrame:
+    pairs = pair_numbers(frame)
+    if duplicates == "sum":
+        frame = _summed(frame, pairs)
+    repeated = pd.Series(pairs).duplicated(keep="last").to_numpy(copy=True)
+    if not repeated.any():
+        return frame
+    if duplicates == "error":
+        problems = Problems(table)
+        rows = np.flatnonzero(pd.Series(pairs).duplicated())
+        problems.add(f"{len(rows)} repeated (user, item) pairs: use duplicates='last' or 'sum', or drop them", rows)
+        problems.raise_if_any()
+    if (time := order_column(frame)) is not None:
+        order = np.argsort(frame[time].to_numpy(), kind="stable")
+        repeated[order] = pd.Series(pairs[order]).duplicated(keep="last")
+    return frame[~repeated]
+
+
+def _summed(frame: pd.DataFrame, pairs: np.ndarray) -> pd.DataFrame:
+    name = RATING if RATING in frame.columns else WEIGHT
+    values = frame[name] if name in frame.columns else pd.Series(np.ones(len(frame), np.int64))
+    values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+    sums = values.groupby(pairs, sort=False).transform("sum")
+    names = dict.fromkeys((USER, ITEM, name, *frame.columns))
+    return frame.assign(**{name: sums})[list(names)]
+
+
+def _with_enough_items(frame: pd.DataFrame, at_least: int, table: str) -> pd.DataFrame:
+    if at_least == 1:
+        return frame
+    users, _ = pd.factorize(frame[USER])
+    frame = frame[np.bincount(users)[users] >= at_least]
+    if frame.empty:
+        raise DataError(f"{table}: min_user_items={at_least} leaves no user")
+    return frame

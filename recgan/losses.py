@@ -1,0 +1,169 @@
+"""Losses as pure functions: what the generator is ranked by, and the adversarial game. No file else knows a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Judge = Callable[[Tensor], Tensor]
+
+
+def ranking_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
+    """Softmax cross-entropy of a user's targets, averaged so that a user counts with the root of their number.
+
+    Args:
+        logits: (B, N) float32, unreachable items at a large negative value.
+        targets: item numbers, (B, T) int64.
+        target_mask: where a target stands, (B, T) bool.
+
+    Returns:
+        A scalar in nats.
+    """
+    chosen = logits.gather(1, targets) - logits.logsumexp(1, keepdim=True)  # (B, T)
+    return _user_mean(chosen, target_mask)
+
+
+def set_likelihood_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
+    """`-log mean over draws of prod over targets of p(target | c, z)`, per target: one draw must explain them all.
+
+    The logarithm stands outside the mean over draws; the mean of the logarithms would make the draws equal.
+
+    Args:
+        logits: one row a draw, (B, S, N) float32.
+        targets: item numbers, (B, T) int64.
+        target_mask: where a target stands, (B, T) bool.
+
+    Returns:
+        A scalar in nats a target.
+    """
+    draws = logits.shape[1]
+    index = targets.unsqueeze(1).expand(-1, draws, -1)
+    chosen = logits.gather(2, index) - logits.logsumexp(2, keepdim=True)  # (B, S, T)
+    together = (chosen * target_mask.unsqueeze(1)).sum(2)  # (B, S)
+    mixed = together.logsumexp(1) - torch.log(torch.tensor(float(draws)))
+    count = target_mask.sum(1)
+    there = count > 0
+    return -(mixed[there] / count[there]).mean() if bool(there.any()) else logits.sum() * 0.0
+
+
+def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor) -> Tensor:
+    """Relativistic loss in its listwise form: each real item against all proposals that are not real.
+
+    Args:
+        logits: (B, K) float32.
+        positive: which proposals are real interactions, (B, K) bool.
+        present: which proposals exist, (B, K) bool.
+
+    Returns:
+        A scalar in nats; 0 where no user has a real proposal.
+    """
+    fake = logits.masked_fill(positive | ~present, -torch.inf).logsumexp(1, keepdim=True)  # (B, 1)
+    chosen = logits - torch.logaddexp(logits, fake)
+    return _user_mean(chosen, positive)
+
+
+def _user_mean(log_probability: Tensor, mask: Tensor) -> Tensor:
+    count = mask.sum(1)
+    weight = count.sqrt()
+    per_user = (log_probability * mask).sum(1) / count.clamp(min=1)
+    return -(per_user * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the discriminator minimises.
+
+    Args:
+        kind: "relativistic" (Jolicoeur-Martineau, ICLR 2019), "non-saturating" (Goodfellow et al., 2014),
+            "wgan-gp" (Gulrajani et al., 2017) or "hinge" (Miyato et al., 2018).
+        real: logits of real pairs, any shape, float32.
+        fake: logits of their generated partners, the same shape.
+
+    Returns:
+        A scalar.
+    """
+    if kind == "relativistic":
+        return functional.softplus(fake - real).mean()
+    if kind == "non-saturating":
+        return functional.softplus(-real).mean() + functional.softplus(fake).mean()
+    if kind == "wgan-gp":
+        return fake.mean() - real.mean()
+    if kind == "hinge":
+        return functional.relu(1.0 - real).mean() + functional.relu(1.0 + fake).mean()
+    raise ValueError(f"unknown adversarial loss {kind!r}")
+
+
+def generator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
+    """What the generator minimises in the game; arguments as in `discriminator_loss`."""
+    if kind == "relativistic":
+        return functional.softplus(real - fake).mean()
+    if kind == "non-saturating":
+        return functional.softplus(-fake).mean()
+    if kind in ("wgan-gp", "hinge"):
+        return -fake.mean()
+    raise ValueError(f"unknown adversarial loss {kind!r}")
+
+
+def gradient_penalty(kind: str, judge: Judge, real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
+    """Zero-centred R1 + R2 (R3GAN, Huang et al., NeurIPS 2024), or the one-centred penalty of WGAN-GP.
+
+    Args:
+        kind: the adversarial loss; "wgan-gp" has its own penalty.
+        judge: maps vectors (B, K, D) to logits (B, K).
+        real: vectors of real pairs, (B, K, D).
+        fake: vectors of generated pairs, (B, K, D).
+        mixing: uniform numbers, (B, K, 1), the place between the two for WGAN-GP.
+
+    Returns:
+        A scalar: half the mean squared gradient norm at both, or the mean squared distance of the norm from 1.
+    """
+    if kind == "wgan-gp":
+        between = mixing * real + (1.0 - mixing) * fake
+        norm = _gradient(judge, between).square().sum(-1).add(1e-12).sqrt()
+        return (norm - 1.0).square().mean()
+    squares = [_gradient(judge, vectors).square().sum(-1).mean() for vectors in (real, fake)]
+    return 0.5 * (squares[0] + squares[1])
+
+
+def _gradient(judge: Judge, vectors: Tensor) -> Tensor:
+    vectors = vectors.detach().requires_grad_(True)
+    return torch.autograd.grad(judge(vectors).sum(), vectors, create_graph=True)[0]
+
+
+def straight_through_items(logits: Tensor, vectors: Tensor, numbers: Tensor) -> Tensor:
+    """Snap generated vectors to sampled catalogue items: the items forwards, the mean over the softmax backwards.
+
+    Args:
+        logits: of every item, (B, N) float32.
+        vectors: item vectors, (N, D) float32.
+        numbers: items drawn from the softmax of the logits, (B, K) int64.
+
+    Returns:
+        Vectors (B, K, D) equal to those of the items, with the gradient of their expectation (Bengio et al., 2013).
+    """
+    soft = (logits.softmax(-1) @ vectors).unsqueeze(1)  # (B, 1, D)
+    return functional.embedding(numbers, vectors).detach() + soft - soft.detach()
+
+
+def sampled_ranking_loss(
+    chosen: Tensor, negatives: Tensor, targets: Tensor, target_mask: Tensor, pool: Tensor, n_items: int
+) -> Tensor:
+    """Softmax cross-entropy against a shared uniform sample of the catalogue, corrected for its size.
+
+    Args:
+        chosen: logits of the targets, (B, T) float32.
+        negatives: logits of the sample, (B, P) float32.
+        targets: item numbers of the targets, (B, T) int64.
+        target_mask: where a target stands, (B, T) bool.
+        pool: item numbers of the sample, (P,) int64; hits of a user's own targets are left out.
+        n_items: size N of the catalogue.
+
+    Returns:
+        A scalar in nats.
+    """
+    own = ((targets.unsqueeze(2) == pool) & target_mask.unsqueeze(2)).any(1)  # (B, P)
+    rest = negatives.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
+    rest = rest + torch.log(torch.tensor(n_items / len(pool)))
+    return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask)

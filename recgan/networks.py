@@ -1,0 +1,282 @@
+"""The networks: condition encoders, the generator and the discriminator. None of them knows a loss or a data set.
+
+Letters: B users, L history, C condition, Z noise, S draws, D item vector, N items, K candidates, F pair features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recgan.config import Config
+
+
+class BagEncoder(nn.Module):
+    """Condition of an unordered history: the sum of its item embeddings over the root of their number, refined.
+
+    Args:
+        embeddings: starting values, (N, C) float32.
+        hidden: width of the residual MLP.
+        dropout: share of the condition dropped in training.
+    """
+
+    kind = "bag"
+
+    def __init__(self, embeddings: Tensor, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.embeddings = nn.Parameter(embeddings.clone())
+        self.dropout = nn.Dropout(dropout)
+        self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
+
+    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Condition of every user.
+
+        Args:
+            items: item numbers, (B, L) int64.
+            mask: where an item stands, (B, L) bool.
+
+        Returns:
+            Conditions, (B, C) float32; an empty history gives the unconditional one.
+        """
+        weights = mask.to(self.embeddings.dtype)
+        total = functional.embedding_bag(items, self.embeddings, mode="sum", per_sample_weights=weights)
+        bag = total / weights.sum(1, keepdim=True).clamp(min=1.0).sqrt()
+        bag = self.dropout(bag)
+        refined: Tensor = bag + self.refine(bag)
+        return refined
+
+
+class SequenceEncoder(nn.Module):
+    """Condition of an ordered history: a causal pre-norm transformer, read at the newest item.
+
+    A learned token opens every sequence, so an empty history has a condition too and no row is ever fully masked.
+
+    Args:
+        embeddings: starting values, (N, C) float32.
+        length: the most items read.
+        heads: attention heads; divides C.
+        dropout: dropout of embeddings and layers.
+        layers: number of transformer blocks.
+    """
+
+    kind = "sequence"
+
+    def __init__(self, embeddings: Tensor, length: int, heads: int, dropout: float, layers: int = 1) -> None:
+        super().__init__()
+        width = embeddings.shape[1]
+        self.embeddings = nn.Parameter(embeddings.clone())
+        self.scale = nn.Parameter(torch.tensor(width**0.5))
+        self.opening = nn.Parameter(torch.randn(width) * 0.02)
+        self.positions = nn.Parameter(torch.randn(length + 1, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def states(self, items: Tensor) -> Tensor:
+        """Condition after every prefix: (B, L) int64 -> (B, L + 1, C) float32, the first for the empty history."""
+        tokens = self.scale * functional.embedding(items, self.embeddings)  # (B, L, C)
+        opening = self.opening.expand(len(items), 1, -1)
+        states = torch.cat([opening, tokens], dim=1) + self.positions[: items.shape[1] + 1]
+        states = self.dropout(states)
+        causal = nn.Transformer.generate_square_subsequent_mask(states.shape[1], device=states.device)
+        for block in self.blocks:
+            states = block(states, src_mask=causal, is_causal=True)
+        return self.norm(states)  # type: ignore[no-any-return]
+
+    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Condition of every user: (B, L) int64 and (B, L) bool, padded on the right -> (B, C) float32."""
+        last = mask.sum(1)
+        return self.states(items)[torch.arange(len(items), device=items.device), last]
+
+
+class Generator(nn.Module):
+    """`G(c, z) = mu(c) + R(c, z)`: the item vector that a user wants, and its variation with the noise.
+
+    R ends in zeros, so a new generator is deterministic; training gives the noise its meaning.
+
+    Args:
+        encoder: turns a history into a condition (B, C).
+        vectors: starting values of the item vectors, (N, D) float32.
+        condition_dim: C.
+        noise_dim: Z.
+        hidden: width of R.
+        temperature: starting value of the softmax temperature of the cosine logits.
+    """
+
+    def __init__(
+        self,
+        encoder: BagEncoder | SequenceEncoder,
+        vectors: Tensor,
+        *,
+        condition_dim: int,
+        noise_dim: int,
+        hidden: int,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.vectors = nn.Parameter(vectors.clone())
+        self.log_scale = nn.Parameter(torch.tensor(1.0 / temperature).log())
+        self.mean = nn.Linear(condition_dim, vectors.shape[1])
+        if condition_dim == vectors.shape[1]:
+            nn.init.eye_(self.mean.weight)
+        nn.init.zeros_(self.mean.bias)
+        self.variation = nn.Sequential(
+            nn.Linear(condition_dim + noise_dim, hidden), nn.GELU(), nn.Linear(hidden, vectors.shape[1])
+        )
+        zero_last(self.variation)
+        self.noise_dim = noise_dim
+
+    @property
+    def scale(self) -> Tensor:
+        """Factor of the cosine logits, a scalar kept below 50."""
+        return self.log_scale.exp().clamp(max=50.0)
+
+    def item_vectors(self) -> Tensor:
+        """Unit item vectors, (N, D) float32."""
+        return functional.normalize(self.vectors, dim=1)
+
+    def wanted(self, condition: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Wanted item vectors, scaled so that their inner products with the item vectors are the logits.
+
+        Args:
+            condition: (..., C) float32.
+            noise: (S, Z) or (..., S, Z) float32; None for the noise-free vector.
+
+        Returns:
+            Vectors, (..., S, D) float32, or (..., D) without noise.
+        """
+        mean = self.mean(condition)
+        if noise is None:
+            return self.scale * functional.normalize(mean, dim=-1)
+        noise = noise.expand(*condition.shape[:-1], *noise.shape[-2:])
+        pair = torch.cat([condition.unsqueeze(-2).expand(*noise.shape[:-1], condition.shape[-1]), noise], dim=-1)
+        varied = mean.unsqueeze(-2) + self.variation(pair)  # (..., S, D)
+        return self.scale * functional.normalize(varied, dim=-1)
+
+    def forward(self, items: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Histories (B, L) int64 with mask (B, L) bool -> wanted vectors (B, D), or (B, S, D) with noise (S, Z)."""
+        return self.wanted(self.encoder(items, mask), noise)
+
+
+class Discriminator(nn.Module):
+    """Judges (user, item) pairs against real interactions.
+
+    `realism(c, v)` is a projection discriminator (Miyato & Koyama, ICLR 2018) that plays the adversarial game;
+    `forward` adds what an inner product cannot hold, the pair features, and re-orders proposals. Both start at zero.
+
+    Args:
+        condition_dim: C.
+        vector_dim: D.
+        n_features: F.
+        hidden: width of its layers.
+        dropout: dropout of the feature head.
+    """
+
+    def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.item = nn.Sequential(nn.Linear(vector_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.plain = nn.Linear(hidden, 1)
+        self.projection = nn.Linear(condition_dim, hidden, bias=False)
+        self.head = nn.Sequential(
+            nn.Linear(n_features + 1, hidden // 4), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden // 4, 1)
+        )
+        self.center: Tensor
+        self.spread: Tensor
+        self.register_buffer("center", torch.zeros(n_features))
+        self.register_buffer("spread", torch.ones(n_features))
+        nn.init.zeros_(self.plain.weight)
+        nn.init.zeros_(self.projection.weight)
+        zero_last(self.head)
+
+    def realism(self, condition: Tensor, vectors: Tensor) -> Tensor:
+        """How real the pairs look, (B, K) float32, for conditions (B, C) and unit item vectors (B, K, D)."""
+        features = self.item(vectors)  # (B, K, H)
+        matched = (features @ self.projection(condition).unsqueeze(-1)).squeeze(-1)  # (B, K, H) x (B, H, 1) -> (B, K)
+        return self.plain(features).squeeze(-1) + matched / features.shape[-1] ** 0.5  # type: ignore[no-any-return]
+
+    def forward(self, condition: Tensor, vectors: Tensor, features: Tensor) -> Tensor:
+        """Correction of the relevance of K proposals.
+
+        Args:
+            condition: (B, C) float32.
+            vectors: unit item vectors, (B, K, D) float32.
+            features: pair features, (B, K, F) float32, in their natural units.
+
+        Returns:
+            Logits to be added to the block scores, (B, K) float32.
+        """
+        with torch.no_grad():
+            realism = self.realism(condition, vectors)
+        return self.correct(realism, features)
+
+    def correct(self, realism: Tensor, features: Tensor) -> Tensor:
+        """The same correction from realism logits (B, K) that are known already."""
+        standard = (features - self.center) / self.spread
+        together = torch.cat([standard, torch.tanh(realism).unsqueeze(-1)], dim=-1)
+        return self.head(together).squeeze(-1)  # type: ignore[no-any-return]
+
+
+def build_generator(
+    config: Config, kind: str, start: Mapping[str, Tensor], *, window: int = 0, dropout: float = 0.0
+) -> Generator:
+    """A generator of the shape that the settings say.
+
+    Args:
+        config: sizes of the networks.
+        kind: encoder, "bag" or "sequence".
+        start: all weights of a trained generator, or only "vectors", (N, D), of a new one.
+        window: most history items of a sequence encoder; read from the weights of a trained one.
+        dropout: of the encoder.
+
+    Returns:
+        The generator, in evaluation mode.
+    """
+    vectors = start["vectors"]
+    width = vectors.shape[1]
+    positions = start.get("encoder.positions")
+    length = window if positions is None else len(positions) - 1
+    encoder: BagEncoder | SequenceEncoder
+    if kind == "bag":
+        encoder = BagEncoder(vectors, config.hidden_dim, dropout)
+    else:
+        heads = max(head for head in (4, 2, 1) if (width % head == 0 and head <= width // 32) or head == 1)
+        encoder = SequenceEncoder(vectors, length, heads, dropout)
+    generator = Generator(encoder, vectors, condition_dim=width, noise_dim=config.noise_dim, hidden=config.hidden_dim)
+    if len(start) > 1:
+        generator.load_state_dict(dict(start))
+    return generator.eval().requires_grad_(False)
+
+
+def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discriminator:
+    """The trained discriminator with these weights, in evaluation mode."""
+    vector_dim, condition_dim = weights["item.0.weight"].shape[1], weights["projection.weight"].shape[1]
+    discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim, 0.0)
+    discriminator.load_state_dict(dict(weights))
+    return discriminator.eval().requires_grad_(False)
+
+
+def residual_mlp(width: int, hidden: int, dropout: float) -> nn.Sequential:
+    """Normalise, widen, narrow; ends in zeros so that a new block changes nothing."""
+    mlp = nn.Sequential(
+        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+    )
+    return zero_last(mlp)
+
+
+def zero_last(network: nn.Sequential) -> nn.Sequential:
+    """Set the last linear layer to zero and return the network."""
+    last = network[-1]
+    if not isinstance(last, nn.Linear):
+        raise TypeError("the last layer must be nn.Linear")
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return network

@@ -1,0 +1,364 @@
+"""The calls that every recommender answers: ids in, filters applied, one frame out."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
+from recgan.histories import Histories
+from recgan.ranking import ABSENT, Query
+from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids, require_columns
+from recgan.vocabulary import UNKNOWN, Vocabulary
+
+OnUnknown = Literal["fallback", "skip", "raise"]
+
+
+@dataclass(frozen=True)
+class Audience:
+    """The B users that are asked for.
+
+    Args:
+        ids: the caller's ids, (B,).
+        numbers: their numbers, (B,) int64, -1 for a user that the model has not seen.
+        histories: what is known of them.
+        fallback: whether nothing is known and the unconditional list is served, (B,) bool.
+    """
+
+    ids: pd.Series
+    numbers: np.ndarray
+    histories: Histories
+    fallback: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Audience:
+        """Some of the users."""
+        ids = self.ids.iloc[rows].reset_index(drop=True)
+        return Audience(ids, self.numbers[rows], self.histories.take(rows), self.fallback[rows])
+
+
+class BaseRecommender(ABC):
+    """What Recommender and the baselines share; a subclass only ranks item numbers.
+
+    Args:
+        users: numbers of the U known users.
+        items: numbers of the N items of the catalogue.
+        histories: interactions of the known users.
+        profiles: features of the known users, (U, P) float32; P may be 0.
+    """
+
+    def __init__(
+        self, users: Vocabulary, items: Vocabulary, histories: Histories, profiles: np.ndarray | None = None
+    ) -> None:
+        self._users = users
+        self._items = items
+        self._histories = histories
+        self._profiles = np.zeros((len(users), 0), np.float32) if profiles is None else profiles
+
+    @abstractmethod
+    def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Item numbers (B, <= n), -1 behind the end of a short list, and scores, for users with these numbers."""
+
+    @property
+    def users(self) -> pd.Series:
+        """Ids of the known users, (U,), in the caller's dtype."""
+        return self._users.all_ids
+
+    @property
+    def items(self) -> pd.Series:
+        """Ids of the catalogue's items, (N,), in the caller's dtype."""
+        return self._items.all_ids
+
+    def recommend(
+        self,
+        user_id: Any = None,
+        n: int = 10,
+        *,
+        history: Any = None,
+        items: Any = None,
+        exclude: Any = None,
+        filter_seen: bool = True,
+        on_unknown: OnUnknown = "fallback",
+        explore: float = 0.0,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The best items for one user.
+
+        Args:
+            user_id: the caller's id; may be left out when a history is given.
+            n: most items in the list.
+            history: item ids, oldest first, or a frame with item_id; replaces the stored history.
+            items: ids of the only items that may be listed.
+            exclude: ids of items that must not be listed.
+            filter_seen: whether items of the history are left out.
+            on_unknown: what an unknown user without history gets: the unconditional list ("fallback"), an empty
+                frame ("skip") or an UnknownUserError ("raise").
+            explore: 0 for the accurate list, up to 1 for the adventurous one.
+            seed: of what is random at explore > 0.
+
+        Returns:
+            A frame user_id, item_id, rank (1.., int64), score (float64), best first.
+
+        Raises:
+            ConfigError: for a bad n, explore or on_unknown, or neither user nor history.
+            UnknownUserError: for an unknown user under on_unknown="raise".
+        """
+        if user_id is None and history is None:
+            raise ConfigError("recommend: give a user_id, a history, or both")
+        histories = None
+        if history is not None:
+            rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
+            histories = rows.assign(**{USER: pd.Series([user_id] * len(rows), index=rows.index)})
+        options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
+        if histories is None:
+            return self.recommend_batch([user_id], n, **options, explore=explore, seed=seed)
+        audience = self._given([user_id], histories, one=True)
+        return self._serve(audience, n, **options, explore=explore, seed=seed)
+
+    def recommend_batch(
+        self,
+        users: Any = None,
+        n: int = 10,
+        *,
+        histories: Any = None,
+        items: Any = None,
+        exclude: Any = None,
+        filter_seen: bool = True,
+        on_unknown: OnUnknown = "fallback",
+        explore: float = 0.0,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """The best items for many users.
+
+        Args:
+            users: ids; None for the users of `histories`, or without these for all known users.
+            n: most items in a list.
+            histories: a frame user_id, item_id and, where they exist, timestamp or position; its users' stored
+                histories are replaced.
+            items: ids of the only items that may be listed, or {user_id: ids}.
+            exclude: ids of items that must not be listed, or {user_id: ids}.
+            filter_seen: whether items of the history are left out.
+            on_unknown: "fallback", "skip" or "raise", as in `recommend`.
+            explore: 0 for the accurate list, up to 1 for the adventurous one.
+            seed: of what is random at explore > 0.
+
+        Returns:
+            A frame user_id, item_id, rank (1.., int64), score (float64); users in the order asked for, each best
+            first. `frame.attrs["fallback_users"]` names the users that got the unconditional list.
+
+        Raises:
+            ConfigError: for a bad n, explore or on_unknown.
+            DataError: when a user is asked for twice or ids are of the wrong type.
+            UnknownUserError: for an unknown user under on_unknown="raise".
+        """
+        audience = self._known(users) if histories is None else self._given(users, histories)
+        options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
+        return self._serve(audience, n, **options, explore=explore, seed=seed)
+
+    def _serve(
+        self,
+        audience: Audience,
+        n: int,
+        *,
+        items: Any,
+        exclude: Any,
+        filter_seen: bool,
+        on_unknown: str,
+        explore: float,
+        seed: int,
+    ) -> pd.DataFrame:
+        n, explore = _check_n(n), _check_explore(explore)
+        audience = _apply_policy(audience, on_unknown)
+        query = Query(
+            histories=audience.histories,
+            blocked=self._blocked(audience, exclude, filter_seen),
+            profiles=self._profiles_of(audience.numbers),
+            allowed=None if items is None else self._allowed(audience, items),
+            explore=explore,
+            keys=_keys(audience, seed) if explore else np.empty(0, np.uint64),
+        )
+        numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
+        frame = self._frame(audience.ids, numbers, scores)
+        frame.attrs["fallback_users"] = audience.ids[audience.fallback].tolist()
+        return frame
+
+    def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        rows, columns = np.nonzero(numbers != ABSENT)
+        return pd.DataFrame(
+            {
+                USER: ids.iloc[rows].reset_index(drop=True),
+                ITEM: self._items.ids(numbers[rows, columns]),
+                RANK: columns.astype(np.int64) + 1,
+                SCORE: scores[rows, columns].astype(np.float64),
+            }
+        )
+
+    def _known(self, users: Any) -> Audience:
+        ids = self.users if users is None else _id_series(users, USER)
+        _refuse_repeats(ids)
+        numbers = self._users.numbers(ids)
+        unknown = numbers == UNKNOWN
+        histories = _with_empty(self._histories).take(np.where(unknown, len(self._users), numbers))
+        return Audience(ids.reset_index(drop=True), numbers, histories, unknown)
+
+    def _given(self, users: Any, histories: Any, *, one: bool = False) -> Audience:
+        frame = _check_histories(histories, one)
+        groups = pd.Index([None]) if one else pd.Index(frame[USER].unique())
+        ids = pd.Series(groups, name=USER) if users is None else _id_series(users, USER, checked=not one)
+        _refuse_repeats(ids)
+        given = self._read(frame.assign(**{USER: 0}) if one else frame, Vocabulary([0]) if one else Vocabulary(groups))
+        place = np.zeros(1, np.int64) if one else Vocabulary(groups).numbers(ids)
+        numbers = self._users.numbers(ids)
+        stored = self._known(ids).histories
+        source = np.where(place != UNKNOWN, place + len(stored), np.arange(len(ids)))
+        joined = _concatenated(stored, given).take(source)
+        return Audience(ids.reset_index(drop=True), numbers, joined, (place == UNKNOWN) & (numbers == UNKNOWN))
+
+    def _read(self, frame: pd.DataFrame, users: Vocabulary) -> Histories:
+        unknown = self._items.numbers(frame[ITEM]) == UNKNOWN
+        if unknown.any():
+            first = frame[ITEM][unknown].iloc[0]
+            warnings.warn(
+                f"histories: {int(unknown.sum())} of {len(frame)} rows have an item outside the catalogue, such as "
+                f"{first!r}; they are ignored",
+                stacklevel=5,
+            )
+        return Histories.from_frame(frame, users, self._items)
+
+    def _profiles_of(self, numbers: np.ndarray) -> np.ndarray:
+        known = np.where(numbers == UNKNOWN, 0, numbers)
+        if len(self._profiles) == 0:
+            return np.zeros((len(numbers), self._profiles.shape[1]), np.float32)
+        return np.where((numbers == UNKNOWN)[:, None], np.float32(0.0), self._profiles[known])
+
+    def _blocked(self, audience: Audience, exclude: Any, filter_seen: bool) -> Histories:
+        empty = audience.histories.take(np.empty(0, np.int64))
+        none = _with_empty(empty).take(np.zeros(len(audience.ids), np.int64))
+        seen = audience.histories if filter_seen else none
+        if exclude is None:
+            return seen
+        excluded = self._table(audience, exclude, "exclude", default=np.empty(0, np.int64))
+        parts = [np.concatenate([seen.of(b), excluded[b]]) for b in range(len(audience.ids))]
+        return Histories.from_lists(parts, len(self._items))
+
+    def _allowed(self, audience: Audience, items: Any) -> np.ndarray | Histories:
+        if isinstance(items, Mapping):
+            lists = self._table(audience, items, "items", default=np.arange(len(self._items)))
+            return Histories.from_lists(lists, len(self._items))
+        allowed = np.zeros(len(self._items), bool)
+        allowed[self._item_numbers(items, "items")] = True
+        return allowed
+
+    def _table(self, audience: Audience, ids: Any, name: str, default: np.ndarray) -> list[np.ndarray]:
+        if not isinstance(ids, Mapping):
+            return [self._item_numbers(ids, name)] * len(audience.ids)
+        return [
+            self._item_numbers(ids[user], f"{name}[{user!r}]") if user in ids else default
+            for user in audience.ids.tolist()
+        ]
+
+    def _item_numbers(self, ids: Any, name: str) -> np.ndarray:
+        """Numbers of the known ones among some item ids; ids of the other type are refused, unknown ones left out."""
+        series = _id_series(ids, name)
+        numbers: np.ndarray = self._items.numbers(series)
+        if len(series) and not self._items.same_type(series):
+            raise DataError(
+                f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {series.iloc[0]!r}, the catalogue "
+                f"{pd.api.types.infer_dtype(self.items)} ids such as {self.items.iloc[0]!r}"
+            )
+        return np.asarray(numbers[numbers != UNKNOWN])
+
+    def _one_item(self, item_id: Any) -> int:
+        number = int(self._items.numbers([item_id])[0])
+        if number == UNKNOWN:
+            raise UnknownItemError(f"item {item_id!r} is not in the catalogue of {len(self._items)} items")
+        return number
+
+    def _one_user(self, user_id: Any) -> int:
+        number = int(self._users.numbers([user_id])[0])
+        if number == UNKNOWN:
+            raise UnknownUserError(_unknown_users([user_id]))
+        return number
+
+
+def _apply_policy(audience: Audience, on_unknown: str) -> Audience:
+    if on_unknown not in ("fallback", "skip", "raise"):
+        raise ConfigError(f"on_unknown: 'fallback', 'skip' or 'raise', not {on_unknown!r}")
+    if on_unknown == "raise" and audience.fallback.any():
+        raise UnknownUserError(_unknown_users(audience.ids[audience.fallback].tolist()))
+    if on_unknown == "skip":
+        return audience.take(np.flatnonzero(~audience.fallback))
+    return audience
+
+
+def _unknown_users(ids: list[Any]) -> str:
+    named = ", ".join(repr(one) for one in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    return f"unknown user{'s' * (len(ids) > 1)} {named}: give a history, or choose on_unknown='fallback' or 'skip'"
+
+
+def _check_n(n: Any) -> int:
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
+        raise ConfigError(f"n: a whole number of at least 0, not {n!r}")
+    return int(n)
+
+
+def _check_explore(explore: Any) -> float:
+    if isinstance(explore, bool) or not isinstance(explore, (int, float, np.number)) or not 0.0 <= explore <= 1.0:
+        raise ConfigError(f"explore: a number from 0 to 1, not {explore!r}")
+    return float(explore)
+
+
+def _check_histories(histories: Any, one: bool) -> pd.DataFrame:
+    if not isinstance(histories, pd.DataFrame):
+        raise DataError(f"histories: a frame with user_id and item_id, not {type(histories).__name__}")
+    problems = Problems("histories")
+    if require_columns(histories, [USER, ITEM], problems):
+        for column in [ITEM] if one else [USER, ITEM]:
+            check_ids(histories[column], problems)
+    problems.raise_if_any()
+    return histories
+
+
+def _id_series(ids: Any, name: str, *, checked: bool = True) -> pd.Series:
+    if isinstance(ids, (str, bytes, int)):
+        raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
+    values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(ids)
+    series = pd.Series(values, name=name, dtype=None if len(values) else "int64").reset_index(drop=True)
+    if checked and len(series):
+        problems = Problems("ids")
+        check_ids(series, problems)
+        problems.raise_if_any()
+    return series
+
+
+def _refuse_repeats(ids: pd.Series) -> None:
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        raise DataError(f"users: {len(repeated)} asked for more than once, such as {repeated.iloc[0]!r}")
+
+
+def _with_empty(histories: Histories) -> Histories:
+    """The histories with an empty one behind the last."""
+    offsets = np.append(histories.offsets, histories.offsets[-1])
+    return Histories(offsets, histories.items, histories.n_items, histories.times, histories.clock)
+
+
+def _concatenated(first: Histories, second: Histories) -> Histories:
+    offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
+    return Histories(offsets, np.concatenate([first.items, second.items]), first.n_items)
+
+
+def _keys(audience: Audience, seed: int) -> np.ndarray:
+    """One key a user for what is random: it hangs on the id, or without one on the history, and on the seed."""
+    keys = np.empty(len(audience.ids), np.uint64)
+    for b, user in enumerate(audience.ids.tolist()):
+        text = repr(user) if user is not None else audience.histories.of(b).tobytes().hex()
+        digest = hashlib.blake2b(f"{seed}|{text}".encode(), digest_size=8).digest()
+        keys[b] = int.from_bytes(digest, "little")
+    return keys

@@ -1,0 +1,180 @@
+"""How the parts of a model become files and come back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recgan import artifact
+from recgan.config import Config
+from recgan.errors import ArtifactError, RecganError
+from recgan.features import ItemTraits
+from recgan.histories import Histories
+from recgan.linear import LowRank, SparseRows
+from recgan.networks import Generator, build_discriminator, build_generator
+from recgan.ranking import Blocks, Judge, Weights
+from recgan.schema import ITEM, USER
+from recgan.vocabulary import Vocabulary
+
+WEIGHTS, USERS, ITEMS, HISTORIES = "weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a recommender is made of, but its settings."""
+
+    users: Vocabulary
+    items: Vocabulary
+    histories: Histories
+    profiles: np.ndarray
+    item_table: pd.DataFrame
+    blocks: Blocks
+    judge: Judge | None
+
+
+def copied(value: dict[str, Any]) -> dict[str, Any]:
+    """A deep copy of JSON values."""
+    copy: dict[str, Any] = json.loads(json.dumps(value))
+    return copy
+
+
+def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any]) -> None:
+    """Write a model; see `Recommender.save`."""
+
+    def fill(root: Path) -> None:
+        artifact.save_arrays(root / WEIGHTS, _arrays(parts))
+        pd.DataFrame({USER: parts.users.all_ids}).to_parquet(root / USERS, index=False)
+        parts.item_table.to_parquet(root / ITEMS, index=False)
+        _history_frame(parts.histories).to_parquet(root / HISTORIES, index=False)
+
+    described = {
+        "config": config.model_dump(),
+        "report": report,
+        "weights": asdict(parts.blocks.weights),
+        "encoder": parts.blocks.generator.encoder.kind,
+        "history_decay": None if parts.blocks.sparse is None else parts.blocks.sparse.decay,
+        "clock": parts.histories.clock,
+        "window": parts.blocks.window,
+    }
+    artifact.write_folder(folder, fill, described)
+
+
+def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any]]:
+    """Read a model; see `Recommender.load`."""
+    root = Path(folder)
+    manifest = artifact.read_manifest(root)
+    try:
+        config = Config(**manifest["config"])
+        return _parts(root, manifest, config), config, dict(manifest["report"])
+    except ArtifactError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError, RecganError) as error:
+        raise ArtifactError(f"{root}: its files do not fit together: {error}") from error
+
+
+def _arrays(parts: Parts) -> dict[str, np.ndarray]:
+    blocks, judge = parts.blocks, parts.judge
+    arrays = {"noise": blocks.noise, "popularity": blocks.popularity, "profiles": parts.profiles}
+    arrays |= {f"generator.{name}": value.numpy() for name, value in blocks.generator.state_dict().items()}
+    if blocks.dense is not None:
+        arrays |= {"dense.fold": blocks.dense.fold, "dense.columns": blocks.dense.columns}
+    if blocks.sparse is not None:
+        rows = blocks.sparse.rows
+        arrays |= {
+            "sparse.indptr": rows.indptr.astype(np.int64),
+            "sparse.indices": rows.indices.astype(np.int64),
+            "sparse.data": rows.data.astype(np.float32),
+        }
+    if judge is not None:
+        arrays |= {f"discriminator.{name}": value.numpy() for name, value in judge.discriminator.state_dict().items()}
+        arrays |= {f"traits.{name}": value for name, value in vars(judge.traits).items() if name != "vectors"}
+    return arrays
+
+
+def _history_frame(histories: Histories) -> pd.DataFrame:
+    frame = pd.DataFrame({"user": histories.rows, "item": histories.items})
+    return frame if histories.times is None else frame.assign(time=histories.times)
+
+
+def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
+    arrays = artifact.load_arrays(root / WEIGHTS)
+    users = Vocabulary(pd.read_parquet(root / USERS)[USER], USER)
+    item_table = pd.read_parquet(root / ITEMS)
+    items = Vocabulary(item_table[ITEM], ITEM)
+    histories = _histories(pd.read_parquet(root / HISTORIES), len(users), len(items), bool(manifest["clock"]))
+    generator = build_generator(config, manifest["encoder"], _tensors(arrays, "generator."))
+    blocks = Blocks(
+        generator=generator,
+        dense=_dense(arrays, len(items)),
+        sparse=_sparse(arrays, manifest["history_decay"], len(items)),
+        popularity=_checked(arrays, "popularity", (len(items),)),
+        weights=Weights(**manifest["weights"]),
+        noise=_checked(arrays, "noise", (config.n_draws, config.noise_dim)),
+        window=int(manifest["window"]),
+    )
+    profiles = _checked(arrays, "profiles", (len(users), None))
+    if len(generator.vectors) != len(items):
+        raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
+    return Parts(users, items, histories, profiles, item_table, blocks, _judge(arrays, config, generator, len(items)))
+
+
+def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> Histories:
+    users, items = frame["user"].to_numpy(np.int64), frame["item"].to_numpy(np.int64)
+    if len(frame) and (users.min() < 0 or users.max() >= n_users or items.min() < 0 or items.max() >= n_items):
+        raise ArtifactError(f"{HISTORIES}: numbers outside the {n_users} users and {n_items} items")
+    if (np.diff(users) < 0).any():
+        raise ArtifactError(f"{HISTORIES}: rows are not grouped by user")
+    offsets = np.zeros(n_users + 1, np.int64)
+    np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
+    times = frame["time"].to_numpy(np.float64) if "time" in frame.columns else None
+    return Histories(offsets, items, n_items, times, clock)
+
+
+def _tensors(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
+    named = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
+
+
+def _checked(arrays: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    if array.dtype != np.float32 or not fits:
+        raise ArtifactError(f"{WEIGHTS}: {name!r} is {array.dtype} {array.shape}, expected float32 {shape}")
+    if not np.isfinite(array).all():
+        raise ArtifactError(f"{WEIGHTS}: {name!r} holds NaN or infinity")
+    return array
+
+
+def _dense(arrays: dict[str, np.ndarray], n_items: int) -> LowRank | None:
+    if "dense.fold" not in arrays:
+        return None
+    fold = _checked(arrays, "dense.fold", (n_items, None))
+    return LowRank(fold, _checked(arrays, "dense.columns", fold.shape))
+
+
+def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) -> SparseRows | None:
+    from scipy.sparse import csr_matrix
+
+    if decay is None:
+        return None
+    data = _checked(arrays, "sparse.data", (None,))
+    rows = csr_matrix((data, arrays["sparse.indices"], arrays["sparse.indptr"]), shape=(n_items, n_items))
+    rows.check_format(full_check=True)
+    return SparseRows(rows, float(decay))
+
+
+def _judge(arrays: dict[str, np.ndarray], config: Config, generator: Generator, n_items: int) -> Judge | None:
+    tensors = _tensors(arrays, "discriminator.")
+    if not tensors:
+        return None
+    shapes = {"popularity": (n_items,), "trend": (n_items,), "year": (n_items,)}
+    names = ("popularity", "trend", "categories", "year", "audience")
+    traits = {name: _checked(arrays, f"traits.{name}", shapes.get(name, (n_items, None))) for name in names}
+    vectors = generator.item_vectors().detach().numpy()
+    return Judge(build_discriminator(config, tensors), ItemTraits(**traits, vectors=vectors))

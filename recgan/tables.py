@@ -1,0 +1,270 @@
+"""One reader for every table: a frame, a CSV or TSV file, a Parquet file or a folder of them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from recgan.errors import ConfigError, DataError
+from recgan.schema import (
+    CATEGORIES,
+    ITEM,
+    POSITION,
+    RATING,
+    TIMESTAMP,
+    TITLE,
+    USER,
+    WEIGHT,
+    YEAR,
+    Problems,
+    check_ids,
+    check_numbers,
+)
+
+Source = pd.DataFrame | str | os.PathLike[str]
+
+INTERACTION_COLUMNS = (USER, ITEM, RATING, WEIGHT, TIMESTAMP, POSITION)
+OTHER_SPELLINGS = {
+    USER: ("user", "uid"),
+    ITEM: ("item", "iid", "movieid", "productid"),
+    TIMESTAMP: ("ts", "time", "eventtime", "datetime"),
+    CATEGORIES: ("category", "genres"),
+    YEAR: ("releaseyear",),
+}
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+PARQUET = (".parquet", ".pq")
+UNREADABLE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
+NO_NUMBERS = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period", "interval", "complex")
+INDEX = "__index_level_"  # how pandas names an unnamed index in a Parquet file
+NO_FLOAT = r"^[+-]?0[0-9]|^\+|^-?[0-9]{17,}$"
+
+
+def read_table(
+    source: Source, columns: Mapping[str, str] | None = None, wanted: Sequence[str] = INTERACTION_COLUMNS
+) -> pd.DataFrame:
+    """Read any table as a frame with canonical column names.
+
+    Columns of a CSV file become int64 where every value survives the round trip ("0054890" and "5.0" stay text);
+    columns that are no ids become float64 where every value is a number. A frame or Parquet file keeps its types.
+
+    Args:
+        source: a frame, or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of Parquet files.
+        columns: names in the table to canonical names.
+        wanted: canonical names for which well-known other spellings (userId, movieId, ts, ...) are accepted.
+
+    Returns:
+        A new frame with a fresh index; its content is not checked.
+
+    Raises:
+        DataError: when the table cannot be read.
+    """
+    frame, problems = load_table(source, columns, wanted)
+    problems.raise_if_any()
+    return frame
+
+
+def load_table(
+    source: Source, columns: Mapping[str, str] | None, wanted: Sequence[str], label: str = "table"
+) -> tuple[pd.DataFrame, Problems]:
+    """Read any table; what is wrong so far is noted in the Problems, for the caller to add to and raise."""
+    if isinstance(source, pd.DataFrame):
+        problems = Problems(label)
+        names = _canonical_names(source.columns, columns, wanted, problems)
+        frame = source.set_axis(names, axis=1)
+    elif isinstance(source, str | os.PathLike):
+        path = Path(source).expanduser()
+        table, problems = _read_path(path)
+        table = table.rename_columns(_canonical_names(table.column_names, columns, wanted, problems))
+        frame = (table if _is_parquet(path) else _typed(table)).to_pandas(ignore_metadata=True)
+    else:
+        raise ConfigError(f"{label}: expected a DataFrame or a path, found {type(source).__name__}")
+    if frame.empty:
+        problems.add("the table has no rows")
+        problems.raise_if_any()
+    frame = frame.reset_index(drop=True)
+    for name in frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]:
+        frame[name] = pd.Series(np.asarray(frame[name]))
+    return frame, problems
+
+
+def plain_ids(ids: pd.Series, problems: Problems) -> pd.Series:
+    """The checked id column: integers as a NumPy integer type, text as it came.
+
+    Args:
+        ids: one id column, (rows,).
+        problems: where to note what is wrong.
+
+    Returns:
+        The ids, (rows,); unchanged when something is wrong with them.
+    """
+    found = len(problems.found)
+    check_ids(ids, problems)
+    if len(problems.found) > found or pd.api.types.infer_dtype(ids, skipna=True) != "integer":
+        return ids
+    if isinstance(ids.dtype, np.dtype) and ids.dtype != object:
+        return ids
+    try:
+        return pd.Series(ids.to_numpy(dtype=getattr(ids.dtype, "numpy_dtype", np.int64)), name=ids.name)
+    except OverflowError:
+        problems.add(f"column {ids.name!r} holds integers beyond 64 bits: convert them to text first")
+        return ids
+
+
+def plain_numbers(values: pd.Series, problems: Problems, *, allow_negative: bool = True) -> pd.Series:
+    """The checked number column as a NumPy number type, (rows,); numbers given as text are converted."""
+    found = len(problems.found)
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind in NO_NUMBERS:
+        problems.add(f"column {values.name!r} holds {kind} values where numbers belong")
+        return values
+    check_numbers(values, problems, allow_negative=allow_negative)
+    if len(problems.found) > found:
+        return values
+    numbers = pd.to_numeric(values)
+    if isinstance(numbers.dtype, np.dtype) and numbers.dtype.kind in "iuf":
+        return numbers
+    return pd.Series(numbers.to_numpy(dtype=np.float64), name=values.name)
+
+
+class _FileProblems(Problems):
+    """Problems of a file whose broken lines were left out: row numbers are those of the file."""
+
+    def __init__(self, table: str, rows: np.ndarray) -> None:
+        super().__init__(table)
+        self.rows = rows
+
+    def add(self, what: str, rows: Iterable[int] = ()) -> None:
+        super().add(what, [int(self.rows[row]) for row in rows])
+
+
+def _canonical_names(
+    names: Iterable[Any], columns: Mapping[str, str] | None, wanted: Sequence[str], problems: Problems
+) -> list[Any]:
+    given = dict(columns or {})
+    names = list(names)
+    for name in [name for name in given if name not in names]:
+        has = ", ".join(map(repr, map(str, names)))
+        problems.add(f"columns= names {name!r}, which is not in the table; it has {has}")
+    names = [given.get(name, name) for name in names]
+    for canonical in [name for name in wanted if name not in names]:
+        fits = [name for name in names if name not in given.values() and _fits(name, canonical)]
+        if len(fits) == 1:
+            names[names.index(fits[0])] = canonical
+        elif fits:
+            both = ", ".join(map(repr, fits))
+            problems.add(f"{canonical!r} could be any of the columns {both}: choose with columns=")
+    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+        problems.add(f"column {name!r} is there {names.count(name)} times")
+        problems.raise_if_any()
+    return names
+
+
+def _fits(name: Any, canonical: str) -> bool:
+    plain = str(name).lower().replace("_", "").replace("-", "").replace(" ", "")
+    return plain == canonical.replace("_", "") or plain in OTHER_SPELLINGS.get(canonical, ())
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() in PARQUET
+
+
+def _read_path(path: Path) -> tuple[pa.Table, Problems]:
+    kind = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    if not _is_parquet(path) and kind.lower() not in DELIMITERS:
+        raise DataError(f"{path}: unknown kind of file; use .csv, .tsv (either also .gz), .parquet or a folder of them")
+    try:
+        if _is_parquet(path):
+            table = _read_parquet(path)
+            return table.drop_columns([n for n in table.column_names if n.startswith(INDEX)]), Problems(str(path))
+        return _read_csv(path, DELIMITERS[kind.lower()])
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    if not path.is_dir():
+        return pq.read_table(path, partitioning=None)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PARQUET)
+    if not files:
+        raise DataError(f"{path}: the folder holds no .parquet file")
+    return pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+
+
+def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
+    packed = path.suffix.lower() == ".gz"
+    with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as lines:
+        header = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
+    if not header:
+        raise DataError(f"{path}: the file is empty")
+    try:
+        return _parse_csv(path, delimiter, header), Problems(str(path))
+    except pa.ArrowInvalid as error:
+        if "CSV parse error" not in str(error):
+            raise
+    broken: list[Any] = []
+    table = _parse_csv(path, delimiter, header, broken)
+    rows = [row.number - 2 for row in broken]
+    problems = _FileProblems(str(path), np.delete(np.arange(len(table) + len(rows)), rows))
+    fields = ", ".join(map(str, sorted({row.actual_columns for row in broken})))
+    Problems.add(problems, f"broken lines: {len(header)} fields expected, found {fields}", rows)
+    return table, problems
+
+
+def _parse_csv(path: Path, delimiter: str, header: list[str], broken: list[Any] | None = None) -> pa.Table:
+    def leave_out(row: pa_csv.InvalidRow) -> str:
+        if broken is not None:
+            broken.append(row)
+        return "skip"
+
+    text = dict.fromkeys(header, pa.string())
+    return pa_csv.read_csv(
+        str(path),
+        read_options=pa_csv.ReadOptions(use_threads=broken is None),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=None if broken is None else leave_out,
+        ),
+        convert_options=pa_csv.ConvertOptions(column_types=text, null_values=[""], strings_can_be_null=True),
+    )
+
+
+def _typed(table: pa.Table) -> pa.Table:
+    kept = (TITLE, CATEGORIES)
+    columns = [
+        column if name in kept else _parsed(column, is_id=name in (USER, ITEM))
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    return pa.table(columns, names=table.column_names)
+
+
+def _parsed(text: pa.ChunkedArray, *, is_id: bool) -> pa.ChunkedArray:
+    if is_id and text.null_count:
+        return text
+    whole = _cast(text, pa.int64())
+    if whole is not None and pc.all(pc.equal(whole.cast(pa.string()), text)).as_py() is not False:
+        return whole
+    number = None if is_id else _cast(text, pa.float64())
+    if number is None or pc.any(pc.match_substring_regex(text, NO_FLOAT)).as_py():
+        return text
+    return number
+
+
+def _cast(text: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray | None:
+    try:
+        return text.cast(kind)
+    except pa.ArrowInvalid:
+        return None

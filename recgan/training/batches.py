@@ -1,0 +1,124 @@
+"""Batches of (condition, target) pairs, drawn afresh in every epoch from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import IterableDataset
+
+from recgan.histories import Histories
+
+Batch = dict[str, torch.Tensor]
+Bools = npt.NDArray[np.bool_]
+
+EMPTY_SHARE = 0.05
+"""Share of the conditions that are emptied, so that the unconditional list is trained too."""
+
+TOKENS = 2048
+"""Most history items in one batch of sequences."""
+
+
+class SplitBatches(IterableDataset[Batch]):
+    """A random part of each history as condition and the rest as targets.
+
+    Args:
+        histories: training interactions.
+        batch_size: users in a batch.
+        window: most items of a condition.
+        seed: of the order and the splits.
+        ordered: cut the history at a random place in time instead of drawing a part of it.
+        set_size: most targets a user, drawn at random (or next in time); None for all.
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        batch_size: int,
+        window: int,
+        seed: int,
+        *,
+        ordered: bool = False,
+        set_size: int | None = None,
+    ) -> None:
+        self.histories = histories
+        self.users = np.flatnonzero(histories.lengths >= 2)
+        self.batch_size = batch_size
+        self.window = window
+        self.random = np.random.default_rng(seed)
+        self.ordered = ordered
+        self.set_size = set_size
+
+    def __len__(self) -> int:
+        return -(-len(self.users) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = self.random.permutation(self.users)
+        for start in range(0, len(order), self.batch_size):
+            yield self._batch(self.histories.take(order[start : start + self.batch_size]))
+
+    def _batch(self, taken: Histories) -> Batch:
+        target = self._cut(taken) if self.ordered else self._draw(taken)
+        empty = (self.random.random(len(taken)) < EMPTY_SHARE)[taken.rows]
+        condition = taken.part(~target & ~empty)
+        chosen = taken.part(target)
+        items, mask = condition.window(np.arange(len(taken)), self.window)
+        targets, target_mask = chosen.window(np.arange(len(taken)), int(chosen.lengths.max(initial=1)))
+        arrays = {"items": items, "mask": mask, "targets": targets, "target_mask": target_mask}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def _draw(self, taken: Histories) -> Bools:
+        """Each item is a target with a probability that the user drew from 20 to 80 %; at least one is."""
+        share = self.random.uniform(0.2, 0.8, len(taken))
+        luck = self.random.random(len(taken.items))
+        lucky = np.lexsort((luck, taken.rows))  # every user's items, luckiest first
+        place = np.empty(len(lucky), np.int64)
+        place[lucky] = taken.places
+        target = (luck < share[taken.rows]) | (place == 0)
+        return np.asarray(target & (place < (self.set_size or len(taken.items))))
+
+    def _cut(self, taken: Histories) -> Bools:
+        cut = np.floor(self.random.random(len(taken)) * taken.lengths).astype(np.int64)
+        size = self.set_size or len(taken.items)
+        behind = taken.places - cut[taken.rows]
+        return np.asarray((behind >= 0) & (behind < size))
+
+
+class SequenceBatches(IterableDataset[Batch]):
+    """Whole histories, in batches of similar length; every item is the target of what stands before it.
+
+    Args:
+        histories: training interactions, oldest first.
+        window: most items of a sequence; longer histories give their newest ones.
+        seed: of the order.
+    """
+
+    def __init__(self, histories: Histories, window: int, seed: int) -> None:
+        self.histories = histories
+        self.window = window
+        self.users = np.flatnonzero(histories.lengths >= 1)
+        self.random = np.random.default_rng(seed)
+        self._length = len(self._groups(self.users))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        groups = self._groups(self.random.permutation(self.users))
+        for group in self.random.permutation(len(groups)):
+            items, mask = self.histories.window(groups[group], self.window)
+            yield {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
+
+    def _groups(self, users: np.ndarray) -> list[np.ndarray]:
+        lengths = np.minimum(self.histories.lengths[users], self.window)
+        order = np.argsort(lengths, kind="stable")
+        users, lengths = users[order], lengths[order]
+        groups, start = [], 0
+        while start < len(users):
+            fits = np.arange(1, len(users) - start + 1) * lengths[start:] <= TOKENS
+            size = max(1, int(fits.sum()))
+            groups.append(users[start : start + size])
+            start += size
+        return groups

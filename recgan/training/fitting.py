@@ -1,0 +1,158 @@
+"""Runs of the Lightning trainer: the ranking phase with early stopping, and the adversarial game that can be undone."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.utils.data import DataLoader, IterableDataset
+
+from recgan.config import Config
+from recgan.networks import Discriminator, Generator
+from recgan.training.batches import Batch
+from recgan.training.module import ConditionalGAN
+
+Measure = Callable[[Generator], float]
+State = dict[str, torch.Tensor]
+
+
+class Watch(pl.Callback):
+    """Measures the running average after an epoch, keeps the best, and stops when nothing better comes.
+
+    Args:
+        measure: validation metric of a generator.
+        patience: measurements without a better one before the phase stops.
+        progress: called with (epoch, metric) after every epoch.
+    """
+
+    def __init__(self, measure: Measure, patience: int, progress: Callable[[int, float], None]) -> None:
+        self.measure = measure
+        self.patience = patience
+        self.progress = progress
+        self.best = -1.0
+        self.best_state: State = {}
+        self.best_epoch = 0
+        self.curve: list[dict[str, float]] = []
+        self._spent = {"training": 0.0, "validation": 0.0}
+        self._since = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure, note, keep, and stop."""
+        if not isinstance(pl_module, ConditionalGAN):
+            raise TypeError("Watch needs a ConditionalGAN")
+        self._spent["training"] += time.perf_counter() - self._since
+        epoch = trainer.current_epoch + 1
+        metric = self._measured(pl_module)
+        point = {"epoch": float(epoch), "metric": metric, **pl_module.mean_losses()}
+        self.curve.append(point)
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
+        self.progress(epoch, metric)
+        if metric > self.best:
+            self.best, self.best_epoch = metric, epoch
+            self.best_state = {name: value.clone().cpu() for name, value in pl_module.average.items()}
+        trainer.should_stop = epoch - self.best_epoch >= self.patience
+
+    def _measured(self, module: ConditionalGAN) -> float:
+        since = time.perf_counter()
+        served = served_copy(module.generator, module.average)
+        metric = self.measure(served)
+        self._spent["validation"] += time.perf_counter() - since
+        return metric
+
+
+def served_copy(generator: Generator, state: State) -> Generator:
+    """A copy of a generator on the CPU with other weights, in evaluation mode."""
+    import copy
+
+    served = copy.deepcopy(generator).cpu()
+    served.load_state_dict({name: value.cpu() for name, value in state.items()})
+    return served.eval().requires_grad_(False)
+
+
+def run_phase(
+    module: ConditionalGAN, batches: IterableDataset[Batch], epochs: int, watch: Watch, config: Config, name: str
+) -> None:
+    """Train for some epochs, or until the watch stops.
+
+    Args:
+        module: trained in place.
+        batches: one pass over them is an epoch.
+        epochs: most epochs.
+        watch: measures every epoch.
+        config: accelerator and logs.
+        name: of the phase, in the logs.
+
+    Raises:
+        TrainingError: when a loss is not a number.
+    """
+    with _quiet():
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            accelerator=config.accelerator,
+            devices=1,
+            logger=_loggers(config, name),
+            callbacks=[watch],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            barebones=False,
+        )
+        trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=0))
+    module.cpu()
+
+
+def _loggers(config: Config, name: str) -> list[Logger] | bool:
+    if config.log_dir is None:
+        return False
+    folder = Path(config.log_dir)
+    return [
+        CSVLogger(folder, name="csv", version=name, flush_logs_every_n_steps=1),
+        TensorBoardLogger(folder, name="tensorboard", version=name),
+    ]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's hints about workers, devices and logging are not for our users."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            warnings.filterwarnings("ignore", module="lightning_fabric")
+            warnings.filterwarnings("ignore", message=".*(does not have many workers|LeafSpec|treespec).*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def seeded(seed: int) -> Any:
+    """A context in which torch's random numbers follow from the seed; outside it they go on as before."""
+
+    @contextmanager
+    def context() -> Iterator[None]:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+
+    return context()
+
+
+def new_discriminator(config: Config, width: int, n_features: int) -> Discriminator:
+    """A discriminator that does not judge yet."""
+    return Discriminator(width, width, n_features, config.hidden_dim, 0.2)

@@ -1,0 +1,165 @@
+"""The discriminator as second stage: fitted on the validation users, judged on folds that it has not seen."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recgan.features import ItemTraits
+from recgan.losses import listwise_loss
+from recgan.networks import Discriminator
+from recgan.ranking import ABSENT, Blocks, Judge, Weights
+from recgan.training.validation import Proposals, Validation
+
+FOLDS = 5
+STEPS = 150
+FEWEST_USERS = 50
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Proposals of stage one with everything that the discriminator reads.
+
+    Args:
+        numbers: item numbers, (V, K) int64, -1 behind the end.
+        relevance: of stage one, (V, K) float32.
+        realism: logits from the game, (V, K) float32.
+        features: (V, K, F) float32.
+        positive: which were held out, (V, K) bool.
+    """
+
+    numbers: np.ndarray
+    relevance: Tensor
+    realism: Tensor
+    features: Tensor
+    positive: Tensor
+
+    @property
+    def present(self) -> Tensor:
+        """Which proposals exist, (V, K) bool."""
+        return torch.from_numpy(self.numbers != ABSENT)
+
+    def take(self, rows: np.ndarray) -> Cases:
+        """Some of the users."""
+        index = torch.from_numpy(rows)
+        tensors = (self.relevance, self.realism, self.features, self.positive)
+        return Cases(self.numbers[rows], *(tensor[index] for tensor in tensors))
+
+
+def gather(
+    blocks: Blocks, judge: Judge, proposals: Proposals, weights: Weights, validation: Validation, k: int
+) -> Cases:
+    """The k best proposals of stage one for every validation user, with their features.
+
+    Args:
+        blocks: the parts of stage one.
+        judge: whose features are read.
+        proposals: of the blocks.
+        weights: of the blocks.
+        validation: the users.
+        k: proposals a user, K.
+
+    Returns:
+        The cases, in the order of the validation users.
+    """
+    mixed = proposals.mixed(weights)
+    order = np.lexsort((proposals.numbers, -mixed), axis=1)[:, :k]
+    numbers, relevance = np.take_along_axis(proposals.numbers, order, 1), np.take_along_axis(mixed, order, 1)
+    present = numbers != ABSENT
+    safe, relevance = np.where(present, numbers, 0), np.where(present, relevance, 0.0).astype(np.float32)
+    parts = np.array_split(np.arange(len(validation)), -(-len(validation) // 256))
+    features = [
+        judge.features(validation.query.take(rows), safe[rows], present[rows], relevance[rows]) for rows in parts
+    ]
+    condition = blocks.conditions(validation.query.histories)
+    with torch.no_grad():
+        realism = [
+            judge.discriminator.realism(condition[rows], torch.from_numpy(judge.traits.vectors[safe[rows]]))
+            for rows in parts
+        ]
+    return Cases(
+        numbers=numbers,
+        relevance=torch.from_numpy(relevance),
+        realism=torch.cat(realism),
+        features=torch.from_numpy(np.concatenate(features)),
+        positive=torch.from_numpy(validation.hits(numbers)),
+    )
+
+
+def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discriminator:
+    """A copy of the discriminator whose feature head corrects the relevance listwise.
+
+    Args:
+        discriminator: its realism, learned in the game, is kept as it is.
+        cases: whom to learn from.
+        seed: of dropout and order.
+
+    Returns:
+        The fitted copy, in evaluation mode.
+    """
+    judge = copy.deepcopy(discriminator).train().requires_grad_(False)
+    judge.head.requires_grad_(True)
+    present = cases.present
+    shown = cases.features[present]
+    judge.center.copy_(shown.mean(0))
+    judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
+    scale = torch.ones((), requires_grad=True)
+    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    useful = np.flatnonzero(cases.positive.any(1).numpy())
+    random = np.random.default_rng(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for _ in range(STEPS if len(useful) else 0):
+            part = cases.take(random.permutation(useful)[:256])
+            logits = scale * (part.relevance + judge.correct(part.realism, part.features))
+            loss = listwise_loss(logits, part.positive, part.present)
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+    return judge.eval().requires_grad_(False)
+
+
+def corrections(discriminator: Discriminator, cases: Cases) -> np.ndarray:
+    """What the discriminator adds to the relevance, (V, K) float32."""
+    with torch.no_grad():
+        return np.asarray(discriminator.correct(cases.realism, cases.features).numpy())
+
+
+def fit_judge(
+    discriminator: Discriminator, traits: ItemTraits, cases: Cases, validation: Validation, seed: int
+) -> tuple[Discriminator, float, float, float]:
+    """Fit the second stage and choose its weight on users that it has not learned from.
+
+    Args:
+        discriminator: from the game, or new.
+        traits: of the items; only handed through.
+        cases: proposals for the validation users.
+        validation: the users.
+        seed: of folds and training.
+
+    Returns:
+        The discriminator fitted on all users, its weight (0 where it does not pay), and the validation metric without
+        it and with it at that weight, the latter out of fold.
+    """
+    users = np.random.default_rng(seed).permutation(len(cases.numbers))
+    added = np.zeros(cases.relevance.shape, np.float32)
+    if len(users) >= FEWEST_USERS:
+        for fold in np.array_split(users, FOLDS):
+            rest = np.setdiff1d(users, fold)
+            added[fold] = corrections(fit_head(discriminator, cases.take(rest), seed), cases.take(fold))
+    relevance = np.where(cases.numbers == ABSENT, -np.inf, cases.relevance.numpy())
+
+    def value(weight: float) -> float:
+        order = np.lexsort((cases.numbers, -(relevance + weight * added)), axis=1)
+        return float(validation.values(np.take_along_axis(cases.numbers, order, 1)).mean())
+
+    values = {weight: value(weight) for weight in WEIGHTS}
+    best = max(WEIGHTS, key=lambda weight: values[weight])
+    return fit_head(discriminator, cases, seed), best, values[0.0], values[best]

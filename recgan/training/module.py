@@ -1,0 +1,186 @@
+"""The Lightning module: one step of ranking, or one round of the adversarial game. Optimised by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from recgan import losses
+from recgan.config import Config
+from recgan.errors import TrainingError
+from recgan.networks import Discriminator, Generator, SequenceEncoder
+from recgan.training.batches import Batch
+
+UNREACHABLE = -1e4
+
+
+class ConditionalGAN(pl.LightningModule):
+    """Trains a generator, alone or against a discriminator.
+
+    Args:
+        generator: trained in place; its running average is kept in `average`.
+        discriminator: trained in place during the game.
+        config: learning rates and weights.
+        game: whether steps are rounds of the game, or ranking steps.
+        n_steps: planned steps, for the cosine decay of the learning rate.
+    """
+
+    def __init__(
+        self, generator: Generator, discriminator: Discriminator, config: Config, *, game: bool, n_steps: int
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = generator.train().requires_grad_(True)
+        self.discriminator = discriminator.train().requires_grad_(True)
+        self.config = config
+        self.game = game
+        self.n_steps = max(1, n_steps)
+        self.steps = 0
+        self.average = {name: value.detach().clone() for name, value in generator.state_dict().items()}
+        self.totals: dict[str, float] = {}
+        self.counted = 0
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
+        config = self.config
+        rate = config.learning_rate * (0.2 if self.game else 1.0)
+        generator = torch.optim.AdamW(self.generator.parameters(), lr=rate, weight_decay=config.weight_decay)
+        playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
+        discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99))
+        return [generator, discriminator]
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One ranking step, or one step of each player."""
+        generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
+        losses_now: dict[str, Tensor] = {}
+        if self.game:
+            losses_now["discriminator"] = self.discriminator_loss(batch)
+            self._descend(discriminator, losses_now["discriminator"], self.discriminator, "discriminator")
+            losses_now |= self.game_losses(batch)
+        else:
+            losses_now["ranking"] = self.ranking_loss(batch)
+        weights = {"adversarial": self.config.adversarial_weight}
+        total = sum(weights.get(name, 1.0) * loss for name, loss in losses_now.items() if name != "discriminator")
+        self._decay(generator)
+        self._descend(generator, total, self.generator, "generator")  # type: ignore[arg-type]
+        self._average()
+        self.counted += 1
+        for name, loss in losses_now.items():
+            self.totals[name] = self.totals.get(name, 0.0) + float(loss.detach())
+
+    def mean_losses(self) -> dict[str, float]:
+        """Mean of every loss since the last call."""
+        means = {name: total / max(1, self.counted) for name, total in self.totals.items()}
+        self.totals, self.counted = {}, 0
+        return means
+
+    def ranking_loss(self, batch: Batch) -> Tensor:
+        """Softmax over the catalogue for every target, with the noise-free vector."""
+        generator = self.generator
+        if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
+            states = generator.encoder.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
+            targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
+            return self._softmax(generator.wanted(states), targets, torch.ones_like(targets, dtype=torch.bool), None)
+        condition = generator.encoder(batch["items"], batch["mask"])
+        targets, mask = batch["targets"], batch["target_mask"]
+        return self._softmax(generator.wanted(condition), targets, mask, batch)
+
+    def _softmax(self, wanted: Tensor, targets: Tensor, mask: Tensor, batch: Batch | None) -> Tensor:
+        vectors = self.generator.item_vectors()
+        if len(vectors) <= self.config.full_softmax_items:
+            return losses.ranking_loss(_without_history(wanted @ vectors.T, batch), targets, mask)
+        pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
+        chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
+        return losses.sampled_ranking_loss(chosen, wanted @ vectors[pool].T, targets, mask, pool, len(vectors))
+
+    def discriminator_loss(self, batch: Batch) -> Tensor:
+        """What the discriminator minimises; nothing of the generator gets a gradient."""
+        with torch.no_grad():
+            condition = self.generator.encoder(batch["items"], batch["mask"])
+            fake, real, kept = self._pairs(condition, batch)
+        kind, judge = self.config.adversarial, self.discriminator.realism
+        real_logits = judge(condition, real)
+        mismatched = judge(condition.roll(1, 0), real)
+        loss = 0.5 * (
+            losses.discriminator_loss(kind, real_logits[kept], judge(condition, fake)[kept])
+            + losses.discriminator_loss(kind, real_logits[kept], mismatched[kept])
+        )
+        mixing = torch.rand(*real.shape[:2], 1, device=real.device)
+        penalty = losses.gradient_penalty(kind, lambda v: judge(condition, v), real, fake, mixing)
+        return loss + self.config.gradient_penalty * penalty
+
+    def game_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """What the generator minimises in the game: ranking, set likelihood over draws, and to be taken for real."""
+        generator, kind = self.generator, self.config.adversarial
+        condition = generator.encoder(batch["items"], batch["mask"])
+        targets, mask = batch["targets"], batch["target_mask"]
+        first = targets[:, :1] if isinstance(generator.encoder, SequenceEncoder) else targets
+        ranking = self._softmax(generator.wanted(condition), first, mask[:, : first.shape[1]], batch)
+        noise = self._noise(len(condition), 4)
+        logits, places = self._pool_logits(generator.wanted(condition, noise), batch)  # (B, S, P)
+        result = {"ranking": ranking, "set": losses.set_likelihood_loss(logits, places, mask)}
+        if kind != "none":
+            fake, real, kept = self._pairs(condition, batch)
+            self.discriminator.requires_grad_(False)
+            real_logits = self.discriminator.realism(condition.detach(), real.detach())
+            fake_logits = self.discriminator.realism(condition.detach(), fake)
+            self.discriminator.requires_grad_(True)
+            result["adversarial"] = losses.generator_loss(kind, real_logits[kept], fake_logits[kept])
+        return result
+
+    def _pairs(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Generated and real item vectors of every user, (B, T, D) each, and which of them count, (B, T)."""
+        wanted = self.generator.wanted(condition, self._noise(len(condition), 1))[:, 0]
+        vectors = self.generator.item_vectors()
+        logits = _without_history(wanted @ vectors.T, batch)
+        numbers = logits.detach().softmax(1).multinomial(batch["targets"].shape[1], replacement=True)
+        fake = losses.straight_through_items(logits, vectors, numbers)
+        return fake, vectors[batch["targets"]], batch["target_mask"]
+
+    def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        vectors = self.generator.item_vectors()
+        if len(vectors) <= self.config.full_softmax_items:
+            return wanted @ vectors.T, batch["targets"]
+        pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
+        pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
+        return wanted @ vectors[pool].T, torch.searchsorted(pool, batch["targets"])
+
+    def _noise(self, users: int, draws: int) -> Tensor:
+        return torch.randn(users, draws, self.generator.noise_dim, device=self.device)
+
+    def _descend(self, optimizer: Any, loss: Tensor, network: torch.nn.Module, name: str) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the {name}'s loss is {float(loss)} at step {self.steps}: lower the learning rate, or look for "
+                "extreme values in the data"
+            )
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        optimizer.step()
+
+    def _decay(self, optimizer: Any) -> None:
+        """Cosine decay of the generator's learning rate over the planned steps."""
+        share = min(1.0, self.steps / self.n_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("first_lr", group["lr"]) * 0.5 * (1.0 + math.cos(math.pi * share))
+        self.steps += 1
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema_decay, (1.0 + self.steps) / (10.0 + self.steps))
+        for name, value in self.generator.state_dict().items():
+            self.average[name].lerp_(value.to(self.average[name].device), 1.0 - decay)
+
+
+def _without_history(logits: Tensor, batch: Batch | None) -> Tensor:
+    """The condition's own items are no candidates: (B, N) with those set to a large negative value."""
+    if batch is None:
+        return logits
+    rows = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(batch["items"])[batch["mask"]]
+    value = torch.full((1,), UNREACHABLE, device=logits.device)
+    return logits.index_put((rows, batch["items"][batch["mask"]]), value)

@@ -1,0 +1,227 @@
+"""The inner validation: what is held out, how a model is measured on it, and how the weights are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from recgan import metrics
+from recgan.histories import Histories
+from recgan.ranking import ABSENT, Blocks, Query, Ranker, Weights, top_items
+from recgan.schema import USER
+from recgan.splits import Holdout
+from recgan.vocabulary import UNKNOWN, Vocabulary
+
+PROPOSED = 200
+"""Items that each block proposes when weights are chosen."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Users whose last or hidden items are known.
+
+    Args:
+        query: histories, seen items and profiles of V users.
+        truth: their held-out items that are in the catalogue.
+        n_relevant: how many were held out, in the catalogue or not, (V,) int64.
+        metric: what is maximised, such as "ndcg@10".
+    """
+
+    query: Query
+    truth: Histories
+    n_relevant: np.ndarray
+    metric: str
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def values(self, numbers: np.ndarray) -> np.ndarray:
+        """The metric of every user's list of item numbers (V, K), -1 behind its end; (V,) float64."""
+        name, k = self.metric.split("@")
+        return metrics.RANKING[name](self.hits(numbers), self.n_relevant, int(k))
+
+    def hits(self, numbers: np.ndarray) -> np.ndarray:
+        """Which listed items were held out, (V, K) bool."""
+        return self.truth.holds(numbers)
+
+    def measure(self, ranker: Ranker) -> float:
+        """Mean of the metric over the users, by the code that serves."""
+        numbers, _ = ranker.rank(self.query, int(self.metric.split("@")[1]))
+        return float(self.values(numbers).mean())
+
+
+def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, Histories]:
+    """Hide a tenth of the items (at least one) of some users: the newest ones, or without order random ones.
+
+    Args:
+        histories: training interactions of U users.
+        most_users: most users that lose items; only those with at least three are asked.
+        seed: of the draw.
+
+    Returns:
+        The remaining histories and the hidden items, both of all U users; empty where nothing was hidden.
+    """
+    random = np.random.default_rng(seed)
+    lengths = histories.lengths
+    able = np.flatnonzero(lengths >= 3)
+    chosen = np.zeros(len(histories), bool)
+    chosen[random.permutation(able)[:most_users]] = True
+    hidden_count = np.where(chosen, np.maximum(1, lengths // 10), 0)
+    key = (
+        np.arange(len(histories.items), dtype=np.float64) if histories.ordered else random.random(len(histories.items))
+    )
+    order = np.lexsort((-key, histories.rows))
+    place = np.empty(len(order), np.int64)
+    place[order] = histories.places
+    hidden = place < hidden_count[histories.rows]
+    return histories.part(~hidden), histories.part(hidden)
+
+
+def from_holdout(
+    holdout: Holdout,
+    items: Vocabulary,
+    profiles_of: Callable[[pd.Series], np.ndarray],
+    metric: str,
+    most_users: int,
+    seed: int,
+) -> Validation:
+    """Validation from the caller's holdout; users without truth are left out.
+
+    Args:
+        holdout: history and truth of some users.
+        items: numbers of the catalogue.
+        profiles_of: maps user ids to their features, (V, P) float32.
+        metric: what is maximised.
+        most_users: most users that are read, drawn at random.
+        seed: of the draw.
+
+    Returns:
+        The validation.
+    """
+    users = Vocabulary.of(holdout.truth[USER])
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(users))[:most_users])
+    users = Vocabulary(users.ids(drawn), USER)
+    history = Histories.from_frame(holdout.history, users, items)
+    truth = Histories.from_frame(holdout.truth, users, items)
+    row = users.numbers(holdout.truth[USER])
+    relevant = np.bincount(row[row != UNKNOWN], minlength=len(users))
+    query = Query(history, history, profiles_of(users.all_ids))
+    return Validation(query, truth, relevant, metric)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """What the blocks propose to the validation users, and how each scores it.
+
+    Args:
+        numbers: item numbers, (V, K) int64, -1 behind the end.
+        scores: one array (V, K) float32 a block, by the block's name in Weights.
+    """
+
+    numbers: np.ndarray
+    scores: dict[str, np.ndarray]
+
+    def mixed(self, weights: Weights) -> np.ndarray:
+        """Relevance of stage one, (V, K) float32; -inf behind the end."""
+        total = sum(getattr(weights, name) * scores for name, scores in self.scores.items())
+        return np.where(self.numbers == ABSENT, -np.inf, total).astype(np.float32)
+
+    def ranked(self, weights: Weights) -> np.ndarray:
+        """Item numbers in the order of the mixed relevance, (V, K) int64."""
+        order = np.lexsort((self.numbers, -self.mixed(weights)), axis=1)
+        return np.take_along_axis(self.numbers, order, 1)
+
+
+def propose(blocks: Blocks, validation: Validation) -> Proposals:
+    """Let every block propose its best unseen items, and let all blocks score them all.
+
+    Args:
+        blocks: the parts of stage one.
+        validation: the users asked for.
+
+    Returns:
+        The united proposals.
+    """
+    chunk = max(1, (1 << 23) // blocks.popularity.size)
+    parts = [
+        _propose_chunk(blocks, validation.query.take(np.arange(start, min(start + chunk, len(validation)))))
+        for start in range(0, len(validation), chunk)
+    ]
+    width = max(part.numbers.shape[1] for part in parts)
+
+    def wide(array: np.ndarray, fill: float) -> np.ndarray:
+        return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)
+
+    scores = {name: np.concatenate([wide(part.scores[name], 0.0) for part in parts]) for name in parts[0].scores}
+    return Proposals(np.concatenate([wide(part.numbers, ABSENT) for part in parts]), scores)
+
+
+def _propose_chunk(blocks: Blocks, query: Query) -> Proposals:
+    scores = block_scores(blocks, query)
+    tops = [top_items(query.mask(score.copy()), PROPOSED)[0] for score in scores.values()]
+    united = np.sort(np.concatenate(tops, axis=1), axis=1)
+    united[:, 1:][united[:, 1:] == united[:, :-1]] = ABSENT
+    united = -np.sort(-united, axis=1)
+    united = united[:, : max(1, int((united != ABSENT).sum(axis=1).max()))]
+    safe = np.where(united == ABSENT, 0, united)
+    return Proposals(united, {name: np.take_along_axis(score, safe, 1) for name, score in scores.items()})
+
+
+def block_scores(blocks: Blocks, query: Query) -> dict[str, np.ndarray]:
+    """Scores of every block for every item, unweighted, (B, N) float32 each."""
+    wanted = blocks.wanted(query, blocks.conditions(query.histories))
+    vectors = blocks.generator.item_vectors().numpy()
+    scores = {"generated": wanted @ vectors.T}
+    if blocks.dense is not None:
+        scores["dense"] = blocks.dense.scores(query.histories)
+    if blocks.sparse is not None:
+        scores["sparse"] = blocks.sparse.scores(query.histories).toarray()
+    scores["popularity"] = np.tile(blocks.popularity, (len(wanted), 1))
+    return scores
+
+
+def units(proposals: Proposals) -> dict[str, float]:
+    """What makes the blocks comparable: the median over users of each block's best score."""
+    present = proposals.numbers != ABSENT
+    best = {name: np.median(np.where(present, score, -np.inf).max(axis=1)) for name, score in proposals.scores.items()}
+    return {name: float(value) if value > 1e-9 else 1.0 for name, value in best.items()}
+
+
+GRID = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
+
+
+def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2) -> tuple[Weights, float]:
+    """Weights that maximise the validation metric, one block at a time over a small grid.
+
+    Args:
+        proposals: what the blocks propose.
+        validation: who shall like it.
+        rounds: passes over the blocks.
+
+    Returns:
+        The weights and their metric. Where two are equal, the smaller change of the earlier choice stays.
+    """
+    unit = units(proposals)
+    steps = {
+        "dense": [step * unit["generated"] / unit.get("dense", 1.0) for step in GRID],
+        "sparse": [step * unit["generated"] / unit.get("sparse", 1.0) for step in GRID],
+        "generated": [0.0, 1.0],
+        "popularity": [step * unit["generated"] / unit["popularity"] for step in POPULARITY_GRID],
+    }
+
+    def value(weights: Weights) -> float:
+        return float(validation.values(proposals.ranked(weights)).mean())
+
+    best = Weights()
+    best_value = value(best)
+    for _ in range(rounds):
+        for name in (name for name in steps if name in proposals.scores):
+            for step in steps[name]:
+                tried = replace(best, **{name: float(step)})
+                if (result := value(tried)) > best_value:
+                    best, best_value = tried, result
+    return best, best_value

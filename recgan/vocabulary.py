@@ -1,0 +1,95 @@
+"""The caller's ids on one side, row numbers 0..n-1 on the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recgan.errors import DataError
+from recgan.schema import Problems, check_ids
+
+UNKNOWN = -1
+
+
+class Vocabulary:
+    """A two-way map between the caller's ids and consecutive numbers.
+
+    Ids come back in the dtype in which they came in; 5 never matches "5".
+
+    Args:
+        ids: distinct ids, (n,), all integers or all text, in the order of their numbers.
+
+    Raises:
+        DataError: when ids are null, repeated, of mixed types or of a type that is no id.
+
+    Example:
+        >>> items = Vocabulary(["film-7", "film-3"])
+        >>> items.numbers(["film-3", "film-9"])
+        array([ 1, -1])
+        >>> items.ids([0]).tolist()
+        ['film-7']
+    """
+
+    def __init__(self, ids: Any, name: str = "ids") -> None:
+        series = pd.Series(ids, name=name).reset_index(drop=True)
+        problems = Problems("vocabulary")
+        check_ids(series, problems)
+        problems.raise_if_any()
+        self._index = pd.Index(series)
+        if not self._index.is_unique:
+            repeated = self._index[self._index.duplicated()][0]
+            raise DataError(f"vocabulary: the {name} hold {repeated!r} more than once")
+
+    @classmethod
+    def of(cls, ids: pd.Series) -> Vocabulary:
+        """The sorted distinct values of one id column.
+
+        Args:
+            ids: id column, (rows,).
+
+        Returns:
+            A vocabulary whose numbers follow the sorted order of the ids.
+        """
+        distinct = ids.drop_duplicates().sort_values(kind="stable")
+        return cls(distinct, str(ids.name))
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, some_id: object) -> bool:
+        return bool(self.numbers([some_id])[0] != UNKNOWN)
+
+    @property
+    def all_ids(self) -> pd.Series:
+        """Every id in the order of its number, (n,), in the caller's dtype."""
+        return pd.Series(self._index, name=self._index.name)
+
+    def numbers(self, ids: Any) -> np.ndarray:
+        """Numbers of some ids.
+
+        Args:
+            ids: ids, (k,), repeats allowed.
+
+        Returns:
+            Numbers, (k,) int64, -1 where an id is unknown.
+        """
+        wanted = pd.Index(ids)
+        if not self.same_type(wanted):
+            return np.full(len(wanted), UNKNOWN, np.int64)
+        return np.asarray(self._index.get_indexer(wanted), np.int64)
+
+    def same_type(self, ids: Any) -> bool:
+        """Whether some ids are of this vocabulary's type, integers or text; 5 and "5" never match."""
+        integers = pd.api.types.infer_dtype(pd.Index(ids), skipna=False) == "integer"
+        return bool(pd.api.types.is_integer_dtype(self._index.dtype) == integers)
+
+    def ids(self, numbers: Any) -> pd.Series:
+        """Ids of some numbers, (k,), in the caller's dtype."""
+        return pd.Series(self._index.take(np.asarray(numbers, np.int64)))
+
+    def extended(self, ids: pd.Series) -> Vocabulary:
+        """A new vocabulary with the unknown ones among some ids appended at the end."""
+        new = ids[self.numbers(ids) == UNKNOWN].drop_duplicates()
+        return Vocabulary(pd.concat([self.all_ids, new.astype(self._index.dtype)]), str(self._index.name))

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from recgan.errors import ConfigError, DataError
+from recgan.splits import Split, split_by_time, split_leave_last, split_ratio, split_users
+
+PAIR = ["user_id", "item_id"]
+SPLITS = {
+    "users": lambda frame, seed=0: split_users(frame, seed=seed),
+    "leave_last": lambda frame, seed=0: split_leave_last(frame),
+    "time": lambda frame, seed=0: split_by_time(frame),
+    "ratio": lambda frame, seed=0: split_ratio(frame, test=0.4, seed=seed),
+}
+RANDOM = ("users", "ratio")
+TIMED = ("leave_last", "time")
+
+
+def table(n_users=40, n_items=30, share=0.4, seed=0, text=False):
+    rng = np.random.default_rng(seed)
+    users, items = np.nonzero(rng.random((n_users, n_items)) < share)
+    frame = pd.DataFrame({"user_id": users, "item_id": items, "timestamp": rng.integers(0, 10_000, len(users))})
+    frame = frame.sample(frac=1, random_state=seed)
+    return frame.assign(user_id="u" + frame.user_id.astype(str)) if text else frame
+
+
+@st.composite
+def tables(draw):
+    pairs = draw(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), unique=True, min_size=12, max_size=50))
+    times = draw(st.lists(st.integers(0, 20), min_size=len(pairs), max_size=len(pairs)))
+    return pd.DataFrame(pairs, columns=PAIR).assign(timestamp=times)
+
+
+def pairs(frame):
+    return set(map(tuple, frame[PAIR].to_numpy().tolist()))
+
+
+def parts(split):
+    return [split.train, split.validation.history, split.validation.truth, split.test.history, split.test.truth]
+
+
+def check_no_leak(split: Split) -> None:
+    validation, test = split.validation, split.test
+    assert not pairs(test.truth) & (pairs(test.history) | pairs(split.train) | pairs(validation.truth))
+    assert not pairs(validation.truth) & (pairs(validation.history) | pairs(split.train))
+    for part in parts(split):
+        assert not part.duplicated(PAIR).any()
+        assert part.index.equals(pd.RangeIndex(len(part)))
+
+
+def split_or_skip(name, frame, seed=0):
+    try:
+        return SPLITS[name](frame, seed)
+    except DataError:
+        assume(False)
+        raise
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(max_examples=80, deadline=None)
+@given(frame=tables(), seed=st.integers(0, 3))
+def test_no_leak_and_nothing_lost(name, frame, seed):
+    before = frame.copy(deep=True)
+    split = split_or_skip(name, frame, seed)
+    check_no_leak(split)
+    assert pairs(split.train)
+    assert pairs(split.validation.truth)
+    assert pairs(split.test.truth)
+    covered = pairs(split.train) | pairs(split.validation.truth) | pairs(split.test.truth)
+    if name == "users":
+        covered |= pairs(split.validation.history) | pairs(split.test.history)
+    assert covered == pairs(frame)
+    pd.testing.assert_frame_equal(frame, before)
+
+
+@settings(max_examples=80, deadline=None)
+@given(frame=tables())
+def test_held_out_users_are_nowhere_in_train(frame):
+    split = split_or_skip("users", frame)
+    validation, test = (set(h.history.user_id) for h in (split.validation, split.test))
+    assert not set(split.train.user_id) & (validation | test)
+    assert not validation & test
+    for holdout in (split.validation, split.test):
+        assert set(holdout.history.user_id) == set(holdout.truth.user_id)
+
+
+@pytest.mark.parametrize("name", ["leave_last", "time", "ratio"])
+@settings(max_examples=80, deadline=None)
+@given(frame=tables())
+def test_histories_are_all_that_came_before(name, frame):
+    split = split_or_skip(name, frame)
+    for holdout, earlier in (
+        (split.validation, pairs(split.train)),
+        (split.test, pairs(split.train) | pairs(split.validation.truth)),
+    ):
+        users = set(holdout.truth.user_id)
+        assert pairs(holdout.history) == {pair for pair in earlier if pair[0] in users}
+
+
+@settings(max_examples=80, deadline=None)
+@given(frame=tables())
+def test_leave_last_is_a_loop_over_users(frame):
+    split = split_or_skip("leave_last", frame)
+    train, validation, test = set(), set(), set()
+    for user, rows in frame.groupby("user_id"):
+        items = rows.sort_values("timestamp", kind="stable").item_id.tolist()
+        cut = len(items) if len(items) < 3 else len(items) - 2
+        train |= {(user, item) for item in items[:cut]}
+        validation |= {(user, item) for item in items[cut : cut + 1]}
+        test |= {(user, item) for item in items[cut + 1 :]}
+    assert pairs(split.train) == train
+    assert pairs(split.validation.truth) == validation
+    assert pairs(split.test.truth) == test
+    assert set(split.test.history.user_id) == set(split.test.truth.user_id)
+
+
+@settings(max_examples=80, deadline=None)
+@given(frame=tables())
+def test_time_goes_forward(frame):
+    split = split_or_skip("time", frame)
+    assert split.train.timestamp.max() <= split.validation.truth.timestamp.min()
+    assert split.validation.truth.timestamp.max() <= split.test.truth.timestamp.min()
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("text", [False, True])
+def test_same_seed_same_split_other_seed_another(name, text):
+    frame = table(text=text)
+    first, again, other = (SPLITS[name](frame, seed) for seed in (1, 1, 2))
+    for a, b in zip(parts(first), parts(again), strict=True):
+        pd.testing.assert_frame_equal(a, b)
+    assert (pairs(first.test.truth) != pairs(other.test.truth)) == (name in RANDOM)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_row_order_does_not_matter(name):
+    frame = table()
+    frame["timestamp"] = np.random.default_rng(1).permutation(len(frame))
+    shuffled = frame.sample(frac=1, random_state=5)
+    for a, b in zip(parts(SPLITS[name](frame)), parts(SPLITS[name](shuffled)), strict=True):
+        assert pairs(a) == pairs(b)
+
+
+def test_equal_times_follow_row_order():
+    frame = pd.DataFrame({"user_id": 1, "item_id": [5, 3, 9, 1], "timestamp": 7})
+    split = split_leave_last(frame)
+    assert split.test.truth.item_id.tolist() == [1]
+    assert split.validation.truth.item_id.tolist() == [9]
+    assert split_by_time(frame, 0.25).test.truth.item_id.tolist() == [1]
+
+
+def test_sizes_of_split_users():
+    frame = table(n_users=40)
+    split = split_users(frame)
+    assert split.test.truth.user_id.nunique() == 4
+    assert split.validation.truth.user_id.nunique() == 4
+    assert split.train.user_id.nunique() == 32
+    ten = pd.DataFrame({"user_id": np.repeat([1, 2, 3], 10), "item_id": np.tile(np.arange(10), 3)})
+    for history, kept in ((0.8, 8), (0.5, 5), (0.01, 1), (0.99, 9)):
+        assert len(split_users(ten, 1, 1, history=history).test.history) == kept
+    alone = split_users(ten, n_test=2, n_validation=0)
+    assert len(alone.validation.truth) == 0
+    assert alone.test.truth.user_id.nunique() == 2
+    many = pd.DataFrame({"user_id": np.repeat(np.arange(7000), 2), "item_id": np.tile([0, 1], 7000)})
+    assert split_users(many).test.truth.user_id.nunique() == 600
+
+
+def test_users_with_one_item_are_never_held_out():
+    frame = pd.DataFrame({"user_id": [1, 2, 3, 3, 4, 4, 5], "item_id": [1, 1, 1, 2, 1, 2, 1]})
+    split = split_users(frame)
+    assert set(split.train.user_id) == {1, 2, 5}
+    with pytest.raises(DataError, match="5 users, 2 of them with two items or more, are too few for 2 test"):
+        split_users(frame, n_test=2)
+
+
+def test_sizes_of_split_by_time_and_ratio():
+    frame = table()
+    n = len(frame)
+    split = split_by_time(frame, fraction=0.2, validation_fraction=0.1)
+    assert len(split.test.truth) == round(0.2 * n)
+    assert len(split.validation.truth) == round(0.1 * (n - round(0.2 * n)))
+    ten = pd.DataFrame({"user_id": 1, "item_id": range(10)})
+    split = split_ratio(ten)
+    assert [len(part) for part in parts(split)] == [6, 6, 2, 8, 2]
+    assert [len(part) for part in parts(split_ratio(ten, test=0.5, validation=0.2))] == [4, 4, 1, 5, 5]
+
+
+def test_time_split_keeps_new_users_and_items_and_drops_repeats():
+    frame = pd.DataFrame(
+        {
+            "user_id": [1, 1, 2, 2, 1, 9, 9],
+            "item_id": [1, 2, 1, 3, 2, 8, 8],
+            "timestamp": [1, 2, 3, 4, 5, 6, 7],
+        }
+    )
+    split = split_by_time(frame, fraction=3 / 7, validation_fraction=0.25)
+    assert pairs(split.test.truth) == {(9, 8)}
+    assert split.test.truth.timestamp.tolist() == [6]
+    assert len(split.test.history) == 0
+    assert pairs(split.validation.truth) == {(2, 3)}
+
+
+def test_position_orders_leave_last_but_not_the_time_split():
+    frame = pd.DataFrame({"user_id": [1, 1, 1], "item_id": [1, 2, 3], "position": [2, 0, 1]})
+    assert split_leave_last(frame).test.truth.item_id.tolist() == [1]
+    with pytest.raises(DataError, match="needs a column 'timestamp'"):
+        split_by_time(frame)
+    with pytest.raises(DataError, match="needs a column 'timestamp' or 'position'"):
+        split_leave_last(frame[PAIR])
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_paths_and_other_columns(name, tmp_path):
+    frame = table().assign(note="x", rating=2.5)
+    frame.to_parquet(tmp_path / "t.parquet")
+    for a, b in zip(parts(SPLITS[name](frame)), parts(SPLITS[name](tmp_path / "t.parquet")), strict=True):
+        pd.testing.assert_frame_equal(a, b[a.columns])
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (pd.DataFrame({"user_id": [1]}), "'item_id' missing"),
+        (pd.DataFrame({"user_id": [], "item_id": [], "timestamp": []}), "no rows"),
+        (pd.DataFrame({"user_id": [1, None], "item_id": [1, 2], "timestamp": [1, 2]}), "null id"),
+        (pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "timestamp": [1, 2]}), "interactions: "),
+    ],
+)
+def test_bad_tables(name, frame, message):
+    with pytest.raises(DataError, match=message):
+        SPLITS[name](frame)
+
+
+def test_bad_times_and_repeated_pairs():
+    frame = pd.DataFrame({"user_id": 1, "item_id": [1, 2, 3], "timestamp": [1, np.nan, 2]})
+    for split in (split_leave_last, split_by_time):
+        with pytest.raises(DataError, match="'timestamp' has missing values"):
+            split(frame)
+    for split in (split_users, split_leave_last, split_ratio):
+        with pytest.raises(DataError, match=r"repeated \(user, item\) pairs.*\(row 1\)"):
+            split(pd.DataFrame({"user_id": 1, "item_id": [1, 1, 3], "timestamp": [1, 2, 3]}))
+
+
+@pytest.mark.parametrize(
+    ("split", "arguments"),
+    [
+        (split_users, {"n_test": -1}),
+        (split_users, {"n_validation": 1.5}),
+        (split_users, {"history": 0}),
+        (split_users, {"seed": -1}),
+        (split_users, {"seed": None}),
+        (split_by_time, {"fraction": 1}),
+        (split_by_time, {"validation_fraction": 0}),
+        (split_ratio, {"test": "0.2"}),
+        (split_ratio, {"validation": float("nan")}),
+    ],
+)
+def test_arguments_are_checked(split, arguments):
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        split(table(), **arguments)
+
+
+def test_parts_are_frozen():
+    split = split_users(table())
+    with pytest.raises(AttributeError):
+        split.train = None
