@@ -17,6 +17,8 @@ from recgan.config import Config
 class BagEncoder(nn.Module):
     """Condition of an unordered history: the sum of its item embeddings over the root of their number, refined.
 
+    A learned vector joins every sum, so an empty history has a condition too.
+
     Args:
         embeddings: starting values, (N, C) float32.
         hidden: width of the residual MLP.
@@ -28,6 +30,7 @@ class BagEncoder(nn.Module):
     def __init__(self, embeddings: Tensor, hidden: int, dropout: float) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(embeddings.clone())
+        self.opening = nn.Parameter(torch.randn(embeddings.shape[1]) * 0.02)
         self.dropout = nn.Dropout(dropout)
         self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
 
@@ -43,7 +46,7 @@ class BagEncoder(nn.Module):
         """
         weights = mask.to(self.embeddings.dtype)
         total = functional.embedding_bag(items, self.embeddings, mode="sum", per_sample_weights=weights)
-        bag = total / weights.sum(1, keepdim=True).clamp(min=1.0).sqrt()
+        bag = (total + self.opening) / weights.sum(1, keepdim=True).clamp(min=1.0).sqrt()
         bag = self.dropout(bag)
         refined: Tensor = bag + self.refine(bag)
         return refined
@@ -184,7 +187,7 @@ class Discriminator(nn.Module):
     def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.item = nn.Sequential(nn.Linear(vector_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
-        self.plain = nn.Linear(hidden, 1)
+        self.plain = nn.Linear(hidden, 1, bias=False)
         self.projection = nn.Linear(condition_dim, hidden, bias=False)
         self.head = nn.Sequential(
             nn.Linear(n_features + 1, hidden // 4), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden // 4, 1)

@@ -50,3 +50,8 @@ class Progress:
         """A bar over epochs: call it with the number done and the metric reached."""
         task = self._bar.add_task(name, total=total, note="")
         return lambda epoch, metric: self._bar.update(task, completed=epoch, note=f"metric {metric:.4f}")
+
+    def steps(self, name: str, total: int) -> Callable[[int], None]:
+        """A bar over many equal steps: call it with how many more are done."""
+        task = self._bar.add_task(name, total=total, note="")
+        return lambda more: self._bar.advance(task, more)

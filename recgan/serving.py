@@ -111,15 +111,10 @@ class BaseRecommender(ABC):
         """
         if user_id is None and history is None:
             raise ConfigError("recommend: give a user_id, a history, or both")
-        histories = None
-        if history is not None:
-            rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
-            histories = rows.assign(**{USER: pd.Series([user_id] * len(rows), index=rows.index)})
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        if histories is None:
+        if history is None:
             return self.recommend_batch([user_id], n, **options, explore=explore, seed=seed)
-        audience = self._given([user_id], histories, one=True)
-        return self._serve(audience, n, **options, explore=explore, seed=seed)
+        return self._serve(self._one(user_id, history), n, **options, explore=explore, seed=seed)
 
     def recommend_batch(
         self,
@@ -207,23 +202,29 @@ class BaseRecommender(ABC):
         histories = _with_empty(self._histories).take(np.where(unknown, len(self._users), numbers))
         return Audience(ids.reset_index(drop=True), numbers, histories, unknown)
 
-    def _given(self, users: Any, histories: Any, *, one: bool = False) -> Audience:
-        frame = _check_histories(histories, one)
-        groups = pd.Index([None]) if one else pd.Index(frame[USER].unique())
-        ids = pd.Series(groups, name=USER) if users is None else _id_series(users, USER, checked=not one)
-        _refuse_repeats(ids)
-        given = self._read(frame.assign(**{USER: 0}) if one else frame, Vocabulary([0]) if one else Vocabulary(groups))
-        place = np.zeros(1, np.int64) if one else Vocabulary(groups).numbers(ids)
-        numbers = self._users.numbers(ids)
-        stored = self._known(ids).histories
-        source = np.where(place != UNKNOWN, place + len(stored), np.arange(len(ids)))
-        joined = _concatenated(stored, given).take(source)
-        return Audience(ids.reset_index(drop=True), numbers, joined, (place == UNKNOWN) & (numbers == UNKNOWN))
+    def _one(self, user_id: Any, history: Any) -> Audience:
+        """One user, known or not, with a history of item ids or a frame."""
+        rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
+        rows = _check_histories(rows, [ITEM])
+        ids = pd.Series([user_id], name=USER)
+        given = self._read(rows.assign(**{USER: 0}), Vocabulary([0]))
+        return Audience(ids, self._users.numbers(ids), given, np.zeros(1, bool))
+
+    def _given(self, users: Any, histories: Any) -> Audience:
+        """Some users; where the frame has rows of one, they replace what is stored."""
+        frame = _check_histories(histories, [USER, ITEM])
+        owners = Vocabulary(frame[USER].drop_duplicates(), USER) if len(frame) else Vocabulary([])
+        ids = owners.all_ids if users is None else _id_series(users, USER)
+        stored = self._known(ids)
+        place = owners.numbers(ids)
+        source = np.where(place != UNKNOWN, place + len(ids), np.arange(len(ids)))
+        joined = _concatenated(stored.histories, self._read(frame, owners)).take(source)
+        return Audience(stored.ids, stored.numbers, joined, stored.fallback & (place == UNKNOWN))
 
     def _read(self, frame: pd.DataFrame, users: Vocabulary) -> Histories:
         unknown = self._items.numbers(frame[ITEM]) == UNKNOWN
         if unknown.any():
-            first = frame[ITEM][unknown].iloc[0]
+            first = frame[ITEM][unknown].tolist()[0]
             warnings.warn(
                 f"histories: {int(unknown.sum())} of {len(frame)} rows have an item outside the catalogue, such as "
                 f"{first!r}; they are ignored",
@@ -269,8 +270,8 @@ class BaseRecommender(ABC):
         numbers: np.ndarray = self._items.numbers(series)
         if len(series) and not self._items.same_type(series):
             raise DataError(
-                f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {series.iloc[0]!r}, the catalogue "
-                f"{pd.api.types.infer_dtype(self.items)} ids such as {self.items.iloc[0]!r}"
+                f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {series.tolist()[0]!r}, the catalogue "
+                f"{pd.api.types.infer_dtype(self.items)} ids such as {self.items.tolist()[0]!r}"
             )
         return np.asarray(numbers[numbers != UNKNOWN])
 
@@ -314,23 +315,23 @@ def _check_explore(explore: Any) -> float:
     return float(explore)
 
 
-def _check_histories(histories: Any, one: bool) -> pd.DataFrame:
+def _check_histories(histories: Any, columns: list[str]) -> pd.DataFrame:
     if not isinstance(histories, pd.DataFrame):
         raise DataError(f"histories: a frame with user_id and item_id, not {type(histories).__name__}")
     problems = Problems("histories")
-    if require_columns(histories, [USER, ITEM], problems):
-        for column in [ITEM] if one else [USER, ITEM]:
+    if require_columns(histories, columns, problems):
+        for column in columns:
             check_ids(histories[column], problems)
     problems.raise_if_any()
     return histories
 
 
-def _id_series(ids: Any, name: str, *, checked: bool = True) -> pd.Series:
+def _id_series(ids: Any, name: str) -> pd.Series:
     if isinstance(ids, (str, bytes, int)):
         raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
     values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(ids)
     series = pd.Series(values, name=name, dtype=None if len(values) else "int64").reset_index(drop=True)
-    if checked and len(series):
+    if len(series):
         problems = Problems("ids")
         check_ids(series, problems)
         problems.raise_if_any()
@@ -340,7 +341,7 @@ def _id_series(ids: Any, name: str, *, checked: bool = True) -> pd.Series:
 def _refuse_repeats(ids: pd.Series) -> None:
     repeated = ids[ids.duplicated()]
     if len(repeated):
-        raise DataError(f"users: {len(repeated)} asked for more than once, such as {repeated.iloc[0]!r}")
+        raise DataError(f"users: {len(repeated)} asked for more than once, such as {repeated.tolist()[0]!r}")
 
 
 def _with_empty(histories: Histories) -> Histories:

@@ -60,16 +60,16 @@ class SplitBatches(IterableDataset[Batch]):
             yield self._batch(self.histories.take(order[start : start + self.batch_size]))
 
     def _batch(self, taken: Histories) -> Batch:
-        target = self._cut(taken) if self.ordered else self._draw(taken)
+        known, target = self._cut(taken) if self.ordered else self._draw(taken)
         empty = (self.random.random(len(taken)) < EMPTY_SHARE)[taken.rows]
-        condition = taken.part(~target & ~empty)
+        condition = taken.part(known & ~empty)
         chosen = taken.part(target)
         items, mask = condition.window(np.arange(len(taken)), self.window)
         targets, target_mask = chosen.window(np.arange(len(taken)), int(chosen.lengths.max(initial=1)))
         arrays = {"items": items, "mask": mask, "targets": targets, "target_mask": target_mask}
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def _draw(self, taken: Histories) -> Bools:
+    def _draw(self, taken: Histories) -> tuple[Bools, Bools]:
         """Each item is a target with a probability that the user drew from 20 to 80 %; at least one is."""
         share = self.random.uniform(0.2, 0.8, len(taken))
         luck = self.random.random(len(taken.items))
@@ -77,13 +77,14 @@ class SplitBatches(IterableDataset[Batch]):
         place = np.empty(len(lucky), np.int64)
         place[lucky] = taken.places
         target = (luck < share[taken.rows]) | (place == 0)
-        return np.asarray(target & (place < (self.set_size or len(taken.items))))
+        return ~target, target & (place < (self.set_size or len(taken.items)))
 
-    def _cut(self, taken: Histories) -> Bools:
+    def _cut(self, taken: Histories) -> tuple[Bools, Bools]:
+        """What stands before a random place in time is known; what follows it is the target."""
         cut = np.floor(self.random.random(len(taken)) * taken.lengths).astype(np.int64)
         size = self.set_size or len(taken.items)
         behind = taken.places - cut[taken.rows]
-        return np.asarray((behind >= 0) & (behind < size))
+        return behind < 0, (behind >= 0) & (behind < size)
 
 
 class SequenceBatches(IterableDataset[Batch]):

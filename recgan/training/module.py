@@ -57,12 +57,10 @@ class ConditionalGAN(pl.LightningModule):
         """One ranking step, or one step of each player."""
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
         losses_now: dict[str, Tensor] = {}
-        if self.game:
+        if self.game and self.config.adversarial != "none":
             losses_now["discriminator"] = self.discriminator_loss(batch)
             self._descend(discriminator, losses_now["discriminator"], self.discriminator, "discriminator")
-            losses_now |= self.game_losses(batch)
-        else:
-            losses_now["ranking"] = self.ranking_loss(batch)
+        losses_now |= self.game_losses(batch) if self.game else {"ranking": self.ranking_loss(batch)}
         weights = {"adversarial": self.config.adversarial_weight}
         total = sum(weights.get(name, 1.0) * loss for name, loss in losses_now.items() if name != "discriminator")
         self._decay(generator)

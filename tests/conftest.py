@@ -1,0 +1,35 @@
+"""What several test modules share: planted data, and one small trained model."""
+
+from __future__ import annotations
+
+import pytest
+from planted import planted
+
+import recgan
+
+SMALL = {
+    "embedding_dim": 16,
+    "hidden_dim": 32,
+    "noise_dim": 4,
+    "n_draws": 4,
+    "epochs": 12,
+    "adversarial_epochs": 2,
+    "batch_size": 32,
+    "n_candidates": 20,
+    "progress": False,
+}
+
+
+@pytest.fixture(scope="session")
+def small_config() -> recgan.Config:
+    return recgan.Config(**SMALL)
+
+
+@pytest.fixture(scope="session")
+def interactions():
+    return planted(n_users=120, n_items=60, n_groups=4, noise=0.1, seed=0)
+
+
+@pytest.fixture(scope="session")
+def model(interactions, small_config):
+    return recgan.train(interactions, config=small_config)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recgan.histories import Histories
+from recgan.vocabulary import Vocabulary
+
+lists = st.lists(st.lists(st.integers(0, 19), max_size=12), min_size=1, max_size=8)
+
+
+def of(some: list[list[int]]) -> Histories:
+    return Histories.from_lists([np.array(one, np.int64) for one in some], 20)
+
+
+@given(lists, st.integers(1, 15))
+def test_window_keeps_the_newest(some, length):
+    items, mask = of(some).window(np.arange(len(some)), length)
+    assert items.shape == mask.shape
+    assert items.shape[1] == max(1, min(length, max(len(one) for one in some)))
+    for row, one in enumerate(some):
+        assert items[row][mask[row]].tolist() == one[-length:]
+
+
+@given(lists, st.data())
+def test_take_part_and_holds(some, data):
+    histories = of(some)
+    rows = data.draw(st.lists(st.integers(0, len(some) - 1), max_size=10))
+    taken = histories.take(np.array(rows, np.int64))
+    assert [taken.of(b).tolist() for b in range(len(rows))] == [some[row] for row in rows]
+    kept = np.array([data.draw(st.booleans()) for _ in range(len(histories.items))], bool)
+    part = histories.part(kept)
+    flat = [(u, i) for u, one in enumerate(some) for i in one]
+    assert list(zip(part.rows.tolist(), part.items.tolist(), strict=True)) == [
+        pair for pair, keep in zip(flat, kept, strict=True) if keep
+    ]
+    numbers = np.tile(np.arange(-1, 20), (len(some), 1))
+    assert histories.holds(numbers).tolist() == [[i in one for i in range(-1, 20)] for one in some]
+
+
+@given(lists)
+def test_matrix_counts_an_item_once(some):
+    matrix = of(some).matrix().toarray()
+    assert matrix.tolist() == [[float(i in one) for i in range(20)] for one in some]
+    assert of(some).counts().sum() == sum(map(len, some))
+    assert of(some).places.tolist() == [place for one in some for place in range(len(one))]
+
+
+def test_from_frame_orders_by_time_and_keeps_ties_in_row_order():
+    frame = pd.DataFrame(
+        {"user_id": [1, 0, 1, 1, 9], "item_id": list("abcax"), "timestamp": [5, 1, 2, 5, 0]},
+        index=[7, 7, 1, 0, 2],
+    )
+    histories = Histories.from_frame(frame, Vocabulary([0, 1, 2]), Vocabulary(["a", "b", "c"]))
+    assert [histories.of(u).tolist() for u in range(3)] == [[1], [2, 0, 0], []]
+    assert histories.ordered
+    assert histories.clock
+    unordered = Histories.from_frame(frame.drop(columns="timestamp"), Vocabulary([0, 1]), Vocabulary(["a", "b", "c"]))
+    assert unordered.of(1).tolist() == [0, 2, 0]
+    assert not unordered.ordered
+    placed = Histories.from_frame(frame.rename(columns={"timestamp": "position"}), Vocabulary([1]), Vocabulary(["a"]))
+    assert placed.ordered
+    assert not placed.clock

@@ -1,0 +1,108 @@
+"""The house: import order, what loads when, public names, what no module may contain."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recgan
+
+PACKAGE = Path(recgan.__file__).parent
+ORDER = [
+    "errors", "config", "schema", "tables", "vocabulary", "interactions", "items", "splits", "progress", "datasets",
+    "metrics", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index", "ranking",
+    "artifact", "storage", "serving", "recommender", "baselines", "training", "batch", "report", "demonstration", "cli",
+]  # fmt: skip
+HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit"]
+
+
+def modules():
+    return sorted(
+        path
+        for path in PACKAGE.rglob("*.py")
+        if path.name not in ("__init__.py", "__main__.py") or path.parent != PACKAGE
+    )
+
+
+def home(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            if node.module == "recgan":
+                yield from (f"recgan.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_those_above_it(path):
+    own = ORDER.index(home(path))
+    for name in imports(path):
+        if name.startswith("recgan."):
+            other = name.split(".")[1]
+            assert other in ORDER or other in recgan.__all__, name
+            assert ORDER.index(other) <= own if other in ORDER else home(path) in ("demonstration", "cli"), name
+
+
+def test_every_module_has_its_place():
+    assert {home(path) for path in modules()} == set(ORDER)
+
+
+@pytest.mark.parametrize(
+    ("library", "rooms"), [("faiss", {"index"}), ("pytorch_lightning", {"training"}), ("implicit", {"baselines"})]
+)
+def test_a_library_is_imported_in_one_room_only(library, rooms):
+    found = {home(path) for path in modules() for name in imports(path) if name.split(".")[0] == library}
+    assert found == rooms
+
+
+def test_nothing_that_runs_code_from_files():
+    banned_modules = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
+    banned_calls = {"eval", "exec", "torch.load", "torch.save", "yaml.load", "__import__"}
+    for path in modules():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert not banned_modules & {name.split(".")[0] for name in imports(path)}, path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                assert ast.unparse(node.func) not in banned_calls, f"{path}:{node.lineno}"
+                assert all(word.arg != "allow_pickle" for word in node.keywords), f"{path}:{node.lineno}"
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_loads_nothing_heavy():
+    assert loaded_after("import recgan") == set()
+
+
+def test_serving_never_loads_lightning(model, tmp_path):
+    model.save(tmp_path / "model")
+    code = f"import recgan\nrecgan.Recommender.load({str(tmp_path / 'model')!r}).recommend(0)"
+    assert "pytorch_lightning" not in loaded_after(code)
+
+
+def test_public_names_are_sorted_and_there():
+    assert recgan.__all__ == sorted(recgan.__all__)
+    for name in recgan.__all__:
+        assert getattr(recgan, name) is not None
+    assert set(recgan.__all__) <= set(dir(recgan))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        recgan.nothing  # noqa: B018
+
+
+def test_nothing_is_seeded_on_import():
+    code = "import torch, numpy as np\nnp.random.seed(3); torch.manual_seed(3)\na = torch.initial_seed()\n"
+    code += "import recgan; recgan.train; recgan.Recommender\nassert torch.initial_seed() == a\n"
+    code += "assert np.random.get_state()[1][0] == 3"
+    loaded_after(code)

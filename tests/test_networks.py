@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recgan.config import Config
+from recgan.networks import BagEncoder, Discriminator, Generator, SequenceEncoder, build_generator
+
+N, D, Z = 30, 16, 4
+
+
+def generator(kind: str, dropout: float = 0.0) -> Generator:
+    torch.manual_seed(0)
+    config = Config(embedding_dim=D, hidden_dim=32, noise_dim=Z)
+    return build_generator(config, kind, {"vectors": torch.randn(N, D)}, window=8, dropout=dropout)
+
+
+@pytest.fixture(params=["bag", "sequence"])
+def some(request) -> Generator:
+    return generator(request.param)
+
+
+ITEMS = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8], [0, 0, 0, 0, 0]])
+MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
+
+
+def test_a_new_generator_is_deterministic(some):
+    condition = some.encoder(ITEMS, MASK)
+    draws = some.wanted(condition, torch.randn(6, Z))
+    assert draws.shape == (3, 6, D)
+    torch.testing.assert_close(draws, some.wanted(condition).unsqueeze(1).expand(3, 6, D))
+
+
+def test_noise_and_condition_change_the_output(some):
+    torch.nn.init.normal_(some.variation[-1].weight)
+    draws = some(ITEMS, MASK, torch.randn(2, Z))
+    assert (draws[:, 0] - draws[:, 1]).abs().max() > 1e-2
+    assert (draws[0] - draws[1]).abs().max() > 1e-2
+
+
+def test_wanted_vectors_have_the_length_of_the_scale(some):
+    wanted = some(ITEMS, MASK)
+    torch.testing.assert_close(wanted.norm(dim=1), some.scale.expand(3))
+    torch.testing.assert_close(some.item_vectors().norm(dim=1), torch.ones(N))
+
+
+def test_padding_changes_nothing(some):
+    alone = some(ITEMS[:1, :3], MASK[:1, :3])
+    torch.testing.assert_close(some(ITEMS, MASK)[:1], alone, rtol=1e-5, atol=1e-5)
+    other = ITEMS.clone()
+    other[~MASK] = 9
+    torch.testing.assert_close(some(other, MASK), some(ITEMS, MASK), rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_history_has_a_finite_condition(some):
+    assert some(ITEMS[2:], MASK[2:]).isfinite().all()
+    assert some(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.bool)).isfinite().all()
+
+
+def test_a_bag_ignores_the_order_and_a_sequence_does_not():
+    items, mask = torch.tensor([[1, 2, 3], [3, 2, 1]]), torch.ones(2, 3, dtype=torch.bool)
+    bag, sequence = generator("bag")(items, mask), generator("sequence")(items, mask)
+    torch.testing.assert_close(bag[0], bag[1])
+    assert (sequence[0] - sequence[1]).abs().max() > 1e-3
+
+
+def test_a_sequence_does_not_see_the_future():
+    encoder = generator("sequence").encoder
+    items = torch.randint(0, N, (2, 6))
+    changed = items.clone()
+    changed[:, 4:] = (changed[:, 4:] + 1) % N
+    before, after = encoder.states(items), encoder.states(changed)
+    torch.testing.assert_close(before[:, :5], after[:, :5])
+    assert (before[:, 5:] - after[:, 5:]).abs().max() > 1e-4
+
+
+def test_bag_is_the_sum_over_the_root():
+    torch.manual_seed(1)
+    encoder = BagEncoder(torch.randn(N, D), 32, 0.0)
+    expected = (encoder.embeddings[[1, 2, 3]].sum(0) + encoder.opening) / 3**0.5
+    torch.testing.assert_close(encoder(ITEMS[:1], MASK[:1])[0], expected)
+
+
+def test_a_new_discriminator_has_no_opinion():
+    judge = Discriminator(D, D, 5, 32, 0.0)
+    condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)
+    assert judge.realism(condition, vectors).abs().max() == 0
+    assert judge(condition, vectors, features).abs().max() == 0
+
+
+def test_the_discriminator_reads_condition_vector_and_features():
+    torch.manual_seed(0)
+    judge = Discriminator(D, D, 5, 32, 0.0)
+    for parameter in judge.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)
+    base = judge(condition, vectors, features)
+    for changed in [(condition.roll(1, 0), vectors, features), (condition, vectors.roll(1, 1), features)]:
+        assert (judge(*changed) - base).abs().max() > 1e-3
+    assert (judge(condition, vectors, features + 1) - base).abs().max() > 1e-3
+    torch.testing.assert_close(judge.correct(judge.realism(condition, vectors), features), base)
+
+
+def test_sequence_longer_than_its_positions_is_cut_by_the_window():
+    encoder = generator("sequence").encoder
+    assert isinstance(encoder, SequenceEncoder)
+    assert len(encoder.positions) == 9

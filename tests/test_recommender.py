@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import recgan
+from recgan import artifact
+from recgan.errors import ArtifactError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    place = tmp_path_factory.mktemp("models") / "model"
+    model.save(place)
+    return place
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_a_loaded_model_gives_bit_equal_lists(interactions, small_config, encoder, tmp_path):
+    items = pd.DataFrame({"item_id": range(60), "title": "t", "categories": [f"g{i % 4}" for i in range(60)]})
+    users = pd.DataFrame({"user_id": range(120), "age": range(120)})
+    frame = interactions.assign(timestamp=range(len(interactions)))
+    config = recgan.Config(**{**small_config.model_dump(), "encoder": encoder, "epochs": 2})
+    model = recgan.train(frame, items, users=users, config=config)
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    for options in ({}, {"explore": 0.7}, {"on_unknown": "skip"}):
+        pd.testing.assert_frame_equal(loaded.recommend_batch(n=15, **options), model.recommend_batch(n=15, **options))
+    pd.testing.assert_frame_equal(loaded.item_vectors(), model.item_vectors())
+    pd.testing.assert_frame_equal(loaded.user_vectors(), model.user_vectors())
+    pd.testing.assert_frame_equal(loaded.item_table, model.item_table)
+    assert loaded.info() == model.info()
+    assert loaded.recommend(history=[], n=5)["item_id"].tolist() == model.recommend(history=[], n=5)["item_id"].tolist()
+
+
+def test_saving_twice_gives_the_same_bytes(model, folder, tmp_path):
+    model.save(tmp_path / "again")
+    for path in folder.iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
+    recgan.Recommender.load(folder).save(tmp_path / "third")
+    assert (folder / "weights.safetensors").read_bytes() == (tmp_path / "third" / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"])
+def test_a_flipped_bit_in_any_file_is_found(copy, name):
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) * 2 // 3] ^= 4
+    (copy / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match=name):
+        recgan.Recommender.load(copy)
+
+
+def resealed(folder, change) -> None:
+    """Change the manifest and seal it again, as somebody with bad intentions would."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    manifest["files"] = {name: artifact.file_hash(folder / name) for name in manifest["files"]}
+    text = json.dumps(manifest)
+    (folder / "manifest.json").write_text(text)
+    (folder / "manifest.sha256").write_text(hashlib.sha256(text.encode()).hexdigest())
+
+
+def rewritten(folder, change) -> None:
+    arrays = artifact.load_arrays(folder / "weights.safetensors")
+    change(arrays)
+    artifact.save_arrays(folder / "weights.safetensors", arrays)
+    resealed(folder, lambda manifest: None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.pop("popularity"),
+        lambda a: a.update(popularity=a["popularity"][:-1]),
+        lambda a: a.update(popularity=a["popularity"].astype(np.float64)),
+        lambda a: a.update(popularity=a["popularity"] * np.nan),
+        lambda a: a.update({"generator.vectors": a["generator.vectors"][:-1]}),
+        lambda a: a.pop("generator.mean.weight"),
+        lambda a: a.update({"sparse.indices": a["sparse.indices"] + 1000}),
+        lambda a: a.pop("discriminator.center"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(copy, change):
+    rewritten(copy, change)
+    with pytest.raises(ArtifactError):
+        recgan.Recommender.load(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.pop("config"),
+        lambda m: m["config"].update(surprise=1),
+        lambda m: m["weights"].update(surprise=1),
+        lambda m: m.update(encoder="eval"),
+        lambda m: m.update(window="many"),
+    ],
+)
+def test_manifests_that_do_not_fit_are_refused(copy, change):
+    resealed(copy, change)
+    with pytest.raises(ArtifactError):
+        recgan.Recommender.load(copy)
+
+
+def test_histories_outside_the_model_are_refused(copy):
+    frame = pd.read_parquet(copy / "histories.parquet")
+    frame.loc[0, "item"] = 10**6
+    frame.to_parquet(copy / "histories.parquet", index=False)
+    resealed(copy, lambda manifest: None)
+    with pytest.raises(ArtifactError, match="numbers outside"):
+        recgan.Recommender.load(copy)
+
+
+def test_the_module_level_call(model, folder, monkeypatch):
+    expected = model.recommend(3, 4)
+    pd.testing.assert_frame_equal(recgan.recommend(3, 4, model=model), expected)
+    pd.testing.assert_frame_equal(recgan.recommend(3, 4, model=folder), expected)
+    pd.testing.assert_frame_equal(recgan.recommend(3, 4, model=str(folder), exclude=[]), expected)
+    monkeypatch.delenv("RECGAN_MODEL", raising=False)
+    with pytest.raises(ConfigError, match="RECGAN_MODEL"):
+        recgan.recommend(3)
+    monkeypatch.setenv("RECGAN_MODEL", str(folder))
+    pd.testing.assert_frame_equal(recgan.recommend(3, 4), expected)
+    monkeypatch.setenv("RECGAN_MODEL", str(folder) + "-none")
+    with pytest.raises(ArtifactError, match="no such model folder"):
+        recgan.recommend(3)

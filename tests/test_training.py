@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from planted import planted, shuffled
+
+import recgan
+from recgan.config import Config
+from recgan.errors import ConfigError, DataError, TrainingError
+from recgan.histories import Histories
+from recgan.networks import Discriminator, build_generator
+from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.fitting import served_copy
+from recgan.training.module import ConditionalGAN
+from recgan.training.validation import carve
+
+N = 40
+KINDS = ["relativistic", "non-saturating", "wgan-gp", "hinge"]
+
+
+@pytest.fixture(scope="module")
+def histories() -> Histories:
+    random = np.random.default_rng(0)
+    lists = [random.permutation(N)[: random.integers(1, 15)] for _ in range(90)]
+    flat = Histories.from_lists(lists, N)
+    return Histories(flat.offsets, flat.items, N, np.arange(len(flat.items), dtype=np.float64), True)
+
+
+def module(encoder: str = "bag", game: bool = True, **settings) -> ConditionalGAN:
+    torch.manual_seed(0)
+    config = Config(**{"embedding_dim": 16, "hidden_dim": 32, "noise_dim": 4, **settings})
+    generator = build_generator(config, encoder, {"vectors": torch.randn(N, 16)}, window=10)
+    return ConditionalGAN(generator, Discriminator(16, 16, 5, 32, 0.0), config, game=game, n_steps=10)
+
+
+def batch_of(histories: Histories, encoder: str = "bag", game: bool = True):
+    if encoder == "sequence" and not game:
+        return next(iter(SequenceBatches(histories, 10, seed=0)))
+    ordered = encoder == "sequence"
+    return next(iter(SplitBatches(histories, 64, 10, 0, ordered=ordered, set_size=6 if game else None)))
+
+
+def weights_of(network: torch.nn.Module):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(before, network) -> bool:
+    return all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def step(some: ConditionalGAN, loss: torch.Tensor, which: int) -> None:
+    optimizer = some.configure_optimizers()[which]
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_each_step_leaves_the_other_network_bit_equal(histories, encoder, kind):
+    some, batch = module(encoder, adversarial=kind), batch_of(histories, encoder)
+    before = weights_of(some.generator)
+    step(some, some.discriminator_loss(batch), 1)
+    assert same(before, some.generator)
+    assert all(p.grad is None for p in some.generator.parameters())
+    some.discriminator.zero_grad(set_to_none=True)
+    judge = weights_of(some.discriminator)
+    step(some, sum(some.game_losses(batch).values()), 0)
+    assert same(judge, some.discriminator)
+    assert all(p.grad is None for p in some.discriminator.parameters())
+    assert not same(before, some.generator)
+
+
+def stirred(some: ConditionalGAN) -> ConditionalGAN:
+    """Layers that start at zero let no gradient through to the layers below: move them off zero."""
+    for parameter in [*some.generator.parameters(), *some.discriminator.parameters()]:
+        with torch.no_grad():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    return some
+
+
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_every_parameter_gets_a_gradient_in_its_own_step(histories, encoder):
+    some, batch = stirred(module(encoder)), batch_of(histories, encoder)
+    some.discriminator_loss(batch).backward()
+    for name, parameter in some.discriminator.named_parameters():
+        moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert moved != name.startswith("head."), name
+    sum(some.game_losses(batch).values()).backward()
+    for name, parameter in some.generator.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_the_ranking_step_trains_all_but_the_variation(histories, encoder):
+    some, batch = stirred(module(encoder, game=False)), batch_of(histories, encoder, game=False)
+    some.ranking_loss(batch).backward()
+    for name, parameter in some.generator.named_parameters():
+        assert (parameter.grad is None) == name.startswith("variation."), name
+
+
+def test_the_adversarial_gradient_reaches_the_generator(histories):
+    some, batch = stirred(module()), batch_of(histories)
+    some.game_losses(batch)["adversarial"].backward()
+    assert some.generator.mean.weight.grad.abs().sum() > 0
+    assert some.generator.variation[-1].weight.grad.abs().sum() > 0
+
+
+def test_sampled_softmax_is_used_for_large_catalogues(histories):
+    some, batch = stirred(module(full_softmax_items=10, n_negatives=20)), batch_of(histories)
+    result = some.game_losses(batch)
+    assert all(torch.isfinite(loss) for loss in result.values())
+    sum(result.values()).backward()
+
+
+def test_condition_and_target_never_share_an_item(histories):
+    for ordered in (False, True):
+        for batch in SplitBatches(histories, 16, 50, seed=1, ordered=ordered, set_size=4 if ordered else None):
+            for row in range(len(batch["items"])):
+                condition = set(batch["items"][row][batch["mask"][row]].tolist())
+                target = set(batch["targets"][row][batch["target_mask"][row]].tolist())
+                assert target
+                assert not condition & target
+
+
+def test_an_ordered_target_follows_its_condition(histories):
+    for batch in SplitBatches(histories, 16, 50, seed=1, ordered=True, set_size=3):
+        for row in range(len(batch["items"])):
+            condition = batch["items"][row][batch["mask"][row]].tolist()
+            both = condition + batch["targets"][row][batch["target_mask"][row]].tolist()
+            assert not condition or any(both == histories.of(u).tolist()[: len(both)] for u in range(len(histories)))
+
+
+def test_some_conditions_are_empty(histories):
+    batches = list(SplitBatches(histories, 1000, 50, seed=1)) * 1
+    empty = np.mean([float((~batch["mask"].any(1)).float().mean()) for batch in batches])
+    assert 0 < empty < 0.3
+
+
+def test_sequence_batches_hold_every_user_once(histories):
+    batches = SequenceBatches(histories, 10, seed=0)
+    assert sum(len(batch["items"]) for batch in batches) == (histories.lengths > 0).sum()
+    assert len(batches) == len(list(batches))
+
+
+def test_carving_loses_nothing(histories):
+    kept, hidden = carve(histories, 50, seed=0)
+    for user in range(len(histories)):
+        assert kept.of(user).tolist() + hidden.of(user).tolist() == histories.of(user).tolist()
+    assert 0 < (hidden.lengths > 0).sum() <= 50
+
+
+def test_a_loss_that_is_no_number_stops_the_run(histories):
+    some = module()
+    with pytest.raises(TrainingError, match="step 0"):
+        some._descend(None, torch.tensor(math.nan), some.generator, "generator")
+
+
+def test_served_copy_is_apart(histories):
+    some = module()
+    served = served_copy(some.generator, some.average)
+    before = weights_of(served)
+    some.generator.vectors.data.add_(1.0)
+    assert same(before, served)
+    assert not any(parameter.requires_grad for parameter in served.parameters())
+
+
+def ndcg(model, split) -> float:
+    lists = model.recommend_batch(histories=split.test.history, n=10)
+    return recgan.evaluate(lists, split.test.truth, ["ndcg@10"])["ndcg@10"]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_planted_structure_is_found_and_not_found_when_shuffled(small_config, ordered):
+    frame = planted(160, 60, 4, noise=0.05, seed=1, ordered=ordered)
+    results = []
+    for some in (frame, shuffled(frame, seed=0)):
+        split = recgan.split_ratio(some, seed=0)
+        results.append(ndcg(recgan.train(split.train, validation=split.validation, config=small_config), split))
+    perfect, chance = 0.5, 0.12
+    assert results[0] > perfect
+    assert results[1] < chance
+
+
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_same_seed_same_weights(interactions, small_config, encoder):
+    frame = interactions.assign(position=interactions.groupby("user_id").cumcount())
+    config = Config(**{**small_config.model_dump(), "encoder": encoder, "epochs": 2})
+    first, second = (recgan.train(frame, config=config, seed=5) for _ in range(2))
+    assert first.item_vectors().equals(second.item_vectors())
+    assert first.recommend_batch(n=5).equals(second.recommend_batch(n=5))
+    other = recgan.train(frame, config=config, seed=6)
+    assert not first.item_vectors().equals(other.item_vectors())
+
+
+def test_training_leaves_torch_and_the_tables_alone(interactions, small_config):
+    torch.manual_seed(11)
+    expected = copy.deepcopy(torch.random.get_rng_state())
+    before = interactions.copy()
+    recgan.train(interactions, config=Config(**{**small_config.model_dump(), "epochs": 1}))
+    assert torch.equal(torch.random.get_rng_state(), expected)
+    pd.testing.assert_frame_equal(interactions, before)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "none"])
+def test_every_adversarial_loss_trains(interactions, small_config, kind):
+    config = Config(**{**small_config.model_dump(), "adversarial": kind, "epochs": 1, "max_metric_drop": 0.9})
+    info = recgan.train(interactions, config=config).info()
+    assert info["game"]["kept"]
+    assert ("discriminator" in info["game"]["curve"][0]) == (kind != "none")
+    assert info["alarms"]["spread"] > 0
+
+
+def test_a_game_that_costs_accuracy_is_undone(interactions, small_config):
+    settings = {**small_config.model_dump(), "learning_rate": 0.5, "max_metric_drop": 0.0, "epochs": 0}
+    info = recgan.train(interactions, config=Config(**settings)).info()
+    game = info["game"]
+    assert game["kept"] == (game["after"] >= game["before"])
+
+
+def test_the_report_of_a_run(model):
+    info = model.info()
+    assert {"popularity", "linear", "generator", "both", "both + discriminator", "both, z on"} == set(info["ablation"])
+    assert info["ranking"]["best_epoch"] >= 1
+    assert info["data"]["users"] == 120
+    assert info["config"]["embedding_dim"] == 16
+    info["ablation"].clear()
+    assert model.info()["ablation"]
+
+
+def test_logs_are_written(interactions, small_config, tmp_path):
+    config = Config(**{**small_config.model_dump(), "epochs": 2, "log_dir": str(tmp_path)})
+    recgan.train(interactions, config=config)
+    rows = pd.read_csv(tmp_path / "csv" / "ranking" / "metrics.csv")
+    assert {"metric", "ranking"} <= set(rows.columns)
+    assert len(rows) == 2
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents*"))
+
+
+def test_items_and_users_tables_are_used(interactions, small_config):
+    ids = sorted(interactions["item_id"].unique())
+    items = pd.DataFrame({"item_id": ids[1:], "title": "t", "categories": [f"g{i % 4}" for i in ids[1:]], "year": 1990})
+    users = pd.DataFrame({"user_id": range(120), "age": range(120), "group": [f"g{u % 4}" for u in range(120)]})
+    some = recgan.train(interactions, items, users=users, config=small_config)
+    assert some.item_table["title"].tolist()[1] == "t"
+    assert some._profiles.shape == (120, 5)
+
+
+def test_bad_arguments(interactions, small_config):
+    with pytest.raises(ConfigError, match="Config"):
+        recgan.train(interactions, config={"epochs": 3})
+    with pytest.raises(DataError, match="single item"):
+        recgan.train(pd.DataFrame({"user_id": [1, 2], "item_id": [1, 1]}))
+    with pytest.raises(DataError, match="user_id"):
+        recgan.train(interactions.rename(columns={"user_id": "x"}))
+
+
+@pytest.mark.parametrize("n_users", [1, 2])
+def test_very_few_users(small_config, n_users):
+    frame = pd.DataFrame({"user_id": np.repeat(range(n_users), 4), "item_id": [*range(4), *range(2, 6)][: 4 * n_users]})
+    some = recgan.train(frame, config=small_config)
+    lists = some.recommend_batch(n=3)
+    assert (lists["item_id"].isin(frame["item_id"])).all()
+    assert len(some.recommend("somebody", 3)) == 3

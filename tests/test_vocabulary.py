@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recgan.errors import DataError
+from recgan.vocabulary import Vocabulary
+
+ids = st.one_of(
+    st.lists(st.integers(-(2**62), 2**62), unique=True, min_size=1),
+    st.lists(st.text(), unique=True, min_size=1),
+)
+
+
+@given(ids)
+def test_there_and_back(some):
+    vocabulary = Vocabulary(some)
+    assert vocabulary.numbers(some).tolist() == list(range(len(some)))
+    assert vocabulary.ids(range(len(some))).tolist() == some
+
+
+@given(ids)
+def test_of_is_sorted_and_distinct(some):
+    vocabulary = Vocabulary.of(pd.Series(some * 2, name="item_id"))
+    assert vocabulary.all_ids.tolist() == sorted(some)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "str", "object"])
+def test_dtype_is_kept(dtype):
+    series = pd.Series(["3", "1", "2"] if dtype in ("str", "object") else [3, 1, 2], dtype=dtype)
+    assert Vocabulary(series).ids([1, 0]).dtype == series.dtype
+
+
+def test_numbers_never_match_text():
+    assert Vocabulary([5]).numbers(["5"]).tolist() == [-1]
+    assert Vocabulary(["5"]).numbers([5]).tolist() == [-1]
+    assert Vocabulary(["5"]).numbers(np.array([5])).tolist() == [-1]
+    assert 5 in Vocabulary([5])
+    assert None not in Vocabulary(["None"])
+
+
+@pytest.mark.parametrize("bad", [[1, "1"], [1.5, 2.0], [None, 1], [True, False], [1, 1], [float("nan")]])
+def test_bad_ids_are_refused(bad):
+    with pytest.raises(DataError):
+        Vocabulary(bad)
+
+
+def test_extended_keeps_the_old_numbers():
+    old = Vocabulary(["b", "a"])
+    new = old.extended(pd.Series(["a", "c", "c"]))
+    assert new.all_ids.tolist() == ["b", "a", "c"]
+    assert len(old) == 2
