@@ -16,6 +16,8 @@ from recgan.networks import Discriminator, Generator, SequenceEncoder
 from recgan.training.batches import Batch
 
 UNREACHABLE = -1e4
+GAME_RATE = 0.2
+"""In the game the trained parts of the generator move this much slower than the variation, which is new."""
 
 
 class ConditionalGAN(pl.LightningModule):
@@ -47,8 +49,10 @@ class ConditionalGAN(pl.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
         config = self.config
-        rate = config.learning_rate * (0.2 if self.game else 1.0)
-        generator = torch.optim.AdamW(self.generator.parameters(), lr=rate, weight_decay=config.weight_decay)
+        varied = [p for name, p in self.generator.named_parameters() if name.startswith("variation.")]
+        rest = [p for name, p in self.generator.named_parameters() if not name.startswith("variation.")]
+        groups = [{"params": varied}, {"params": rest, "lr": config.learning_rate * (GAME_RATE if self.game else 1.0)}]
+        generator = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
         playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
         discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99))
         return [generator, discriminator]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,10 @@ from recgan.training.validation import Proposals, Validation, carve, choose_weig
 from recgan.vocabulary import Vocabulary
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
+Result = TypeVar("Result")
+GAME_STEPS = 200
+"""Fewest steps of the game, however few users there are: with fewer the noise gets no meaning."""
+
 DENSE_ITEMS = 20_000
 """Catalogues up to this size try the dense shape of the linear block."""
 
@@ -131,20 +135,27 @@ class _Run:
         self.progress = progress
         self.started = started
         self.report: dict[str, Any] = {}
+        self.stage_seconds: dict[str, float] = {}
+
+    def _timed(self, name: str, stage: Callable[[], Result]) -> Result:
+        since = time.perf_counter()
+        self.progress.stage(name)
+        result = stage()
+        self.stage_seconds[name] = round(time.perf_counter() - since, 2)
+        return result
 
     def recommender(self) -> Recommender:
         data, config = self.data, self.config
-        self.progress.stage("linear block")
-        spectrum = linear.spectrum(data.histories, seed=config.seed)
-        blocks = self._closed_forms(spectrum)
-        blocks = self._ranking_phase(blocks)
-        blocks, proposals, discriminator = self._game(blocks)
-        blocks, judge = self._second_stage(blocks, proposals, discriminator)
-        blocks = self._refitted(blocks)
+        blocks = self._timed("closed forms", self._closed_forms)
+        blocks = self._timed("ranking phase", partial(self._ranking_phase, blocks))
+        blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
+        blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
+        blocks = self._timed("refit", partial(self._refitted, blocks))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation),
             "seconds": round(time.perf_counter() - self.started, 1),
+            "stage_seconds": self.stage_seconds,
             "versions": versions(),
             "data": fingerprint(data.whole),
         }
@@ -152,9 +163,10 @@ class _Run:
             data.users, data.items, data.whole, data.profiles, data.item_table, blocks, judge, config, self.report
         )
 
-    def _closed_forms(self, spectrum: linear.Spectrum) -> Blocks:
+    def _closed_forms(self) -> Blocks:
         """Both shapes of the linear block, each with its best setting, and the start of the item vectors."""
         data, config = self.data, self.config
+        spectrum = linear.spectrum(data.histories, seed=config.seed)
         vectors = torch.from_numpy(linear.start_vectors(data.histories, config.embedding_dim, config.seed))
         dense, dense_value = self._best_dense(spectrum)
         sparse, sparse_value = self._best_sparse()
@@ -257,7 +269,7 @@ class _Run:
             ordered=blocks.generator.encoder.kind == "sequence",
             set_size=config.slate_size,
         )
-        epochs = config.adversarial_epochs
+        epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-GAME_STEPS // max(1, len(batches))))
         if not epochs or not len(batches):
             self.report["game"] = {"curve": [], "before": value, "after": value, "kept": False}
             return before, proposals, discriminator
@@ -277,7 +289,6 @@ class _Run:
 
     def _second_stage(self, blocks: Blocks, proposals: Proposals, discriminator: Any) -> tuple[Blocks, Judge]:
         data, config = self.data, self.config
-        self.progress.stage("discriminator as ranker")
         vectors = blocks.generator.item_vectors().numpy()
         traits = ItemTraits.of(data.histories, data.item_table, vectors, data.profiles)
         judge = Judge(discriminator, traits)

@@ -1,0 +1,5 @@
+"""Batch jobs: lists for many users as Parquet shards, which can be killed anywhere and taken up again."""
+
+from recgan.batch.running import BatchResult, is_batch, read_batch, run_batch, score_shard
+
+__all__ = ["BatchResult", "is_batch", "read_batch", "run_batch", "score_shard"]

@@ -1,0 +1,68 @@
+"""One shard: written whole with a sidecar that says what it holds, verified, and read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recgan.artifact import file_hash
+from recgan.batch.files import part_path, read_json, sidecar_path, whole_file, write_json
+from recgan.batch.job import Job, json_hash
+
+CHUNK_USERS = 4096
+CHUNK_ROWS = 1 << 20
+"""Most users, and most rows, that are in memory at once."""
+
+
+def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None]) -> dict[str, Any]:
+    """Make the lists of one shard, a chunk of users at a time, and write them and then the sidecar.
+
+    Args:
+        job: what is asked.
+        shard: which shard.
+        folder: where the files shall lie; it exists.
+        tick: called with the number of users that are done since the last call.
+
+    Returns:
+        The sidecar: model, arguments, users, users_sha256, rows, fallback_users, sha256.
+    """
+    path = part_path(folder, shard, job.n_shards)
+    start, end = job.bounds(shard)
+    step = max(1, min(CHUNK_USERS, CHUNK_ROWS // max(1, min(job.n, len(job.model.items)))))
+    rows = fallback = 0
+    with whole_file(path) as temporary:
+        with pq.ParquetWriter(temporary, job.schema) as writer:
+            for first in range(start, end, step):
+                last = min(first + step, end)
+                lists = job.served(first, last)
+                writer.write_table(pa.Table.from_pandas(lists, schema=job.schema, preserve_index=False))
+                rows, fallback = rows + len(lists), fallback + len(lists.attrs["fallback_users"])
+                tick(last - first)
+        sha256 = file_hash(temporary)
+    sidecar = {**job.expected(shard), "rows": rows, "fallback_users": fallback, "sha256": sha256}
+    write_json(sidecar_path(path), sidecar)
+    return sidecar
+
+
+def verified(job: Job, shard: int, folder: Path) -> dict[str, Any] | None:
+    """The sidecar of a shard that is there, whole and of this job; None where it is not."""
+    path = part_path(folder, shard, job.n_shards)
+    sidecar = read_json(sidecar_path(path))
+    same = all(sidecar.get(name) == value for name, value in job.expected(shard).items())
+    return sidecar if same and path.is_file() and file_hash(path) == sidecar.get("sha256") else None
+
+
+def read_shard(folder: Path, shard: int, job: dict[str, Any]) -> pa.Table | None:
+    """The lists of a shard; None where it is missing, damaged or of another job than `job.json` says."""
+    path = part_path(folder, shard, job["n_shards"])
+    sidecar = read_json(sidecar_path(path))
+    same = (sidecar.get("model"), sidecar.get("arguments")) == (job["model"], json_hash(job["arguments"]))
+    content = path.read_bytes() if same and path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != sidecar.get("sha256"):
+        return None
+    return pq.read_table(pa.BufferReader(content))

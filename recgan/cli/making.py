@@ -1,0 +1,112 @@
+"""`recgan train`, `report` and `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recgan.cli.data import read_data
+from recgan.cli.output import check_writable, note, show
+from recgan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recgan.config import Config
+
+ModelArgument = Annotated[Path, typer.Argument(help="A model folder, as `recgan train` writes it.")]
+
+
+def train(
+    data: Annotated[str, typer.Argument(help="Interactions: a .csv, .tsv or .parquet file, or a data set's name.")],
+    out: Annotated[Path, typer.Option(help="Folder of the model; an older model there is replaced.")],
+    items: Annotated[Path | None, typer.Option(help="Table item_id, title, categories, year.")] = None,
+    users: Annotated[Path | None, typer.Option(help="Table user_id and features such as age.")] = None,
+    config: Annotated[Path | None, typer.Option(help="JSON file of settings, see recgan.Config.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    min_rating: Annotated[float | None, typer.Option(help="Leave out rows with a lower rating.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="A column's name in DATA and its meaning: uid=user_id. Repeatable.")
+    ] = None,
+    log_dir: Annotated[Path | None, typer.Option(help="Folder for CSV and TensorBoard logs.")] = None,
+) -> None:
+    """Train a model; nothing needs to be tuned.
+
+    What each part of the model is worth on validation data goes to stdout.
+    """
+    columns = _columns(column or [])
+    _check_place(out)
+    settings = _settings(config, log_dir)
+    interactions, known_items, known_users = read_data(data, columns, min_rating)
+    from recgan.training import train as train_model
+
+    model = train_model(
+        interactions,
+        known_items if items is None else items,
+        users=known_users if users is None else users,
+        config=settings,
+        seed=seed,
+    )
+    model.save(out)
+    _tell(model.info(), out)
+
+
+def report(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+) -> None:
+    """Write an HTML page about a model."""
+    if out.is_dir():
+        raise ConfigError(f"{out}: is a folder; --out names a file")
+    check_writable(out)
+    from recgan.recommender import Recommender
+    from recgan.report import write_report
+
+    print(write_report(Recommender.load(model), out))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what the demonstration writes.")] = Path("demo"),
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller run.")] = False,
+) -> None:
+    """Everything once, on a public data set."""
+    check_writable(out)
+    from recgan import demonstration
+
+    demonstration.run(out, quick=quick)
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    columns = {}
+    for pair in pairs:
+        name, sign, meaning = pair.rpartition("=")
+        if not (name and sign and meaning):
+            raise typer.BadParameter(f"{pair!r} is no NAME=MEANING, such as uid=user_id", param_hint="'--column'")
+        columns[name] = meaning
+    return columns
+
+
+def _check_place(out: Path) -> None:
+    """Refuse before the training what would be refused after it."""
+    is_model = (out / "manifest.json").is_file()
+    if out.exists() and not is_model and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out}: exists and is no model; choose another folder or remove it")
+    check_writable(out)
+
+
+def _settings(path: Path | None, log_dir: Path | None) -> Config:
+    from recgan.config import Config
+
+    config = Config() if path is None else Config.read(path)
+    return config if log_dir is None else Config(**{**config.model_dump(), "log_dir": str(log_dir)})
+
+
+def _tell(info: dict[str, Any], out: Path) -> None:
+    import pandas as pd
+
+    ablation, data = info["ablation"], info["data"]
+    show(pd.DataFrame({"part": ablation.keys(), info["config"]["metric"]: ablation.values()}))
+    for alarm in info["alarms"]["collapsed"]:
+        note(f"warning: the generator may have collapsed: {alarm}")
+    sizes = ", ".join(f"{data[name]:,} {name}" for name in ("users", "items", "interactions"))
+    note(f"{out}: a model of {sizes}, trained in {info['seconds']:.0f} s")

@@ -1,0 +1,150 @@
+"""`recgan recommend` and `recgan batch`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recgan.cli.data import FormatOption
+from recgan.cli.ids import many_ids, matched, one_id
+from recgan.cli.making import ModelArgument
+from recgan.cli.output import Format, note, show
+from recgan.errors import UnknownUserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from recgan.batch import BatchResult
+    from recgan.recommender import Recommender
+
+
+class OnUnknown(StrEnum):
+    """What an unknown user gets."""
+
+    fallback = "fallback"
+    skip = "skip"
+    refuse = "raise"
+
+
+class Engine(StrEnum):
+    """What runs the shards."""
+
+    local = "local"
+
+
+LengthOption = Annotated[int, typer.Option("--n", "-n", min=0, help="Most items in a list.")]
+UnknownOption = Annotated[
+    OnUnknown, typer.Option(help="What an unknown user gets: the general list, nothing, or an error.")
+]
+
+
+def recommend(
+    model: ModelArgument,
+    user: Annotated[str | None, typer.Argument(help="A user's id; may be left out with --history.")] = None,
+    n: LengthOption = 10,
+    exclude: Annotated[list[str] | None, typer.Option(help="Items that must not be listed: ID or ID,ID.")] = None,
+    history: Annotated[
+        list[str] | None, typer.Option(help="ID,ID: what the user had, oldest first, instead of what the model knows.")
+    ] = None,
+    explore: Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of what is random at explore > 0.")] = 0,
+    on_unknown: UnknownOption = OnUnknown.refuse,
+    form: FormatOption = Format.table,
+) -> None:
+    """The best items for one user."""
+    if user is None and not history:
+        raise typer.BadParameter("give a USER, or a --history", param_hint="'USER'")
+    from recgan.recommender import Recommender
+
+    loaded = Recommender.load(model)
+    lists = _recommended(
+        loaded,
+        None if user is None else one_id(user, loaded.users),
+        n,
+        history=many_ids(history or [], loaded.items, "--history"),
+        exclude=many_ids(exclude or [], loaded.items, "--exclude"),
+        explore=explore,
+        seed=seed,
+        on_unknown=on_unknown.value,
+    )
+    if lists.attrs["fallback_users"]:
+        note(f"user {user} is unknown: this is the general list")
+    show(_with_titles(lists, loaded.item_table), form)
+
+
+def batch(
+    model: ModelArgument,
+    out: Annotated[Path, typer.Option(help="Folder of the shards: new, empty, or that of the same job.")],
+    users: Annotated[Path | None, typer.Option(help="Table with the users' user_id; else all known users.")] = None,
+    histories: Annotated[
+        Path | None, typer.Option(help="Table user_id, item_id (+ timestamp): instead of what the model knows.")
+    ] = None,
+    n: LengthOption = 10,
+    shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
+    on_unknown: UnknownOption = OnUnknown.fallback,
+    engine: Annotated[Engine, typer.Option(help="What runs the shards.")] = Engine.local,
+    restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+) -> None:
+    """Lists for many users, as Parquet files.
+
+    Kill it anywhere and run it again: shards that are there and whole are kept, the others are made.
+    """
+    from recgan.batch import run_batch
+
+    asked, given = _read_asked(model, users, histories)
+    options: dict[str, Any] = {"on_unknown": on_unknown.value, "restart": restart, "dry_run": dry_run}
+    result = run_batch(model, out, asked, n, shards, histories=given, **options)
+    _tell(result, dry_run)
+
+
+def _recommended(model: Recommender, user: int | str | None, n: int, **options: Any) -> pd.DataFrame:
+    try:
+        return model.recommend(user, n, **options)
+    except UnknownUserError:
+        raise UnknownUserError(
+            f"unknown user {user!r}: the model knows {len(model.users):,} users, such as {model.users.iloc[0]}; "
+            "--history ID,ID tells what the user had, --on-unknown fallback gives the general list"
+        ) from None
+
+
+def _with_titles(lists: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    names = list(lists.columns)
+    if lists["user_id"].isna().any():
+        names.remove("user_id")
+    if "title" in items:
+        titles = items.set_index("item_id")["title"].fillna("").reindex(lists["item_id"])
+        lists = lists.assign(title=titles.to_numpy())
+        names.insert(names.index("item_id") + 1, "title")
+    return lists[names]
+
+
+def _read_asked(
+    model: Path, users: Path | None, histories: Path | None
+) -> tuple[pd.Series | None, pd.DataFrame | None]:
+    """The users and the histories of the files, their ids in the type of the model's."""
+    if users is None and histories is None:
+        return None, None
+    from recgan.interactions import read_interactions
+    from recgan.items import read_users
+    from recgan.recommender import Recommender
+
+    known = Recommender.load(model)
+    asked = given = None
+    if users is not None:
+        asked = matched(read_users(users)["user_id"], known.users, str(users), strict=histories is None)
+    if histories is not None:
+        given = read_interactions(histories)
+        own = matched(given["user_id"], known.users, str(histories), strict=False)
+        given = given.assign(user_id=own, item_id=matched(given["item_id"], known.items, str(histories)))
+    return asked, given
+
+
+def _tell(result: BatchResult, dry_run: bool) -> None:
+    written = f"{len(result.done)} {'to write' if dry_run else 'written'}, {len(result.skipped)} already there"
+    print(f"{result.folder}: {result.users:,} users, {result.rows:,} rows; shards: {written}")
+    if unknown := result.fallback_users:
+        note(f"{unknown:,} unknown user{'s' * (unknown != 1)} got the general list")

@@ -1,0 +1,99 @@
+"""The page put together, and the map as a picture of its own."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pandas as pd
+
+from recgan.errors import ConfigError
+from recgan.recommender import Recommender
+from recgan.report import page as sections
+from recgan.report import reading, words
+from recgan.report.atlas import atlas, draw
+from recgan.report.reading import Catalogue
+from recgan.report.theme import DARK, LIGHT, plain, styled
+from recgan.serving import _id_series
+
+MOST_BYTES = 150_000
+DOTS = 100
+"""Pixels to the inch of the picture."""
+
+
+def page(model: Recommender, template: str, comparison: pd.DataFrame | None, users: Any, title: str) -> str:
+    """The HTML of the report.
+
+    Args:
+        model: read only.
+        template: the page's Jinja template.
+        comparison: as `read_comparison` returns it, or None.
+        users: ids of known users; None chooses some.
+        title: heading.
+
+    Returns:
+        One document without script and without any address outside itself.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": words.number, "percent": words.percent, "p_value": words.p_value}
+    info, catalogue, chosen = model.info(), Catalogue.of(model), _users(model, users)
+    return environment.from_string(template).render(
+        title=plain(title),
+        light=LIGHT,
+        dark=DARK,
+        info=info,
+        facts=_facts(model, info),
+        parts=words.parts(model, info),
+        alarms=words.alarms(info),
+        curves=sections.curves(info),
+        comparison=[] if comparison is None else sections.comparison(comparison),
+        ablation=sections.ablation(info),
+        exposure=sections.exposure(model, catalogue),
+        map=sections.chart(atlas(model, catalogue, chosen)),
+        ordered=model._histories.ordered,
+        examples=sections.examples(model, catalogue, chosen),
+        similar=sections.similar(model, catalogue),
+    )
+
+
+def _users(model: Recommender, users: Any) -> list[Any]:
+    if users is None:
+        return reading.example_users(model)
+    chosen: list[Any] = _id_series(users, "users").tolist()
+    return chosen
+
+
+def _facts(model: Recommender, info: dict[str, Any]) -> list[tuple[str, str]]:
+    n_users, n_items, rows = len(model.users), len(model.items), int(model._histories.lengths.sum())
+    values = info["ablation"]
+    return [
+        ("users", words.number(n_users)),
+        ("items", words.number(n_items)),
+        ("interactions", words.number(rows)),
+        ("density", words.percent(rows / max(1, n_users * n_items))),
+        ("training", words.duration(info["seconds"])),
+        (f"validation {info['config']['metric']}", f"{max(values['both'], values['both + discriminator']):.4f}"),
+    ]
+
+
+def map_picture(model: Recommender, users: Any, width: int, height: int) -> bytes:
+    """The map as a PNG, with fewer colours where it would be large; see `save_map`."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    found = atlas(model, Catalogue.of(model), _users(model, users))
+    if found is None:
+        raise ConfigError("save_map: the item vectors do not span a plane")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    with styled("picture"):
+        figure = Figure((width / DOTS, height / DOTS), facecolor=LIGHT["paper"])
+        draw(figure, found, 20, key=True)
+        figure.savefig(drawn, format="png", dpi=DOTS, facecolor=LIGHT["paper"])
+    picture = Image.open(drawn).convert("RGB")
+    picture.save(small, format="png", optimize=True)
+    if small.tell() > MOST_BYTES:
+        small = io.BytesIO()
+        picture.quantize(256, Image.Quantize.MAXCOVERAGE).save(small, format="png", optimize=True)
+    return small.getvalue()

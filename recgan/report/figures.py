@@ -1,0 +1,139 @@
+"""The figures but the map; each function draws into an empty figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recgan.report.theme import LIGHT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curve = Sequence[Mapping[str, float]]
+LOSSES = (
+    (("ranking", "ranking", "accent"), ("set", "set likelihood", "hue2")),
+    (("adversarial", "adversarial (generator)", "second"), ("discriminator", "discriminator", "hue5")),
+)
+"""The panels of the losses: name in the curve, name in words, colour."""
+
+
+def metric_curve(figure: Figure, ranking: Curve, game: Curve, best_epoch: int, metric: str, kept: bool) -> None:
+    """Validation metric after every epoch, the best one marked, the game behind the ranking phase."""
+    axes = figure.subplots()
+    for curve, name, colour, line in (
+        (ranking, "ranking phase", "accent", "-"),
+        (game, "adversarial game" if kept else "adversarial game, undone", "second", "-" if kept else "--"),
+    ):
+        if curve:
+            x, y = _line(curve, "metric", len(ranking) if curve is game else 0)
+            axes.plot(x, y, line, marker="o", color=LIGHT[colour], label=name)
+    best = [point["metric"] for point in ranking if int(point["epoch"]) == best_epoch]
+    axes.plot([best_epoch] * len(best), best, "o", ms=10, mfc="none", mew=1.4, color=LIGHT["ink"], zorder=4)
+    axes.margins(y=0.12)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(metric)
+    _legend(axes)
+    _whole_ticks(axes)
+
+
+def loss_curves(figure: Figure, ranking: Curve, game: Curve) -> None:
+    """Losses of both phases; the game's own, which live on another scale, in a panel of their own."""
+    panels = [panel for panel in LOSSES if any(name in point for name, *_ in panel for point in [*ranking, *game])]
+    for axes, panel in zip(np.atleast_1d(figure.subplots(len(panels), sharex=True)), panels, strict=True):
+        for name, words, colour in panel:
+            _loss(axes, ranking, game, name, words, LIGHT[colour])
+        axes.set_ylabel("loss")
+        axes.margins(y=0.15)
+        axes.ticklabel_format(useOffset=False, axis="y")
+        _legend(axes)
+        _whole_ticks(axes)
+    axes.set_xlabel("epoch")
+
+
+def _loss(axes: Axes, ranking: Curve, game: Curve, name: str, words: str, colour: str) -> None:
+    for curve, before, line in ((ranking, 0, "-"), (game, len(ranking), "--" if ranking else "-")):
+        present = [point for point in curve if name in point]
+        if present:
+            label = words if not any(text.get_label() == words for text in axes.lines) else None
+            axes.plot(*_line(present, name, before), line, marker=".", color=colour, label=label)
+
+
+def _line(curve: Curve, name: str, before: int) -> tuple[list[float], list[float]]:
+    return [before + point["epoch"] for point in curve], [point[name] for point in curve]
+
+
+def _legend(axes: Axes) -> None:
+    """What the lines are, above the axes where nothing can be hidden."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, borderaxespad=0.2, columnspacing=1.2, borderpad=0.2
+    )
+
+
+def _whole_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+
+
+def bars(figure: Figure, values: Mapping[str, float], metric: str) -> None:
+    """One horizontal bar a part, the best in full colour, with its value."""
+    axes = figure.subplots()
+    names, lengths = list(values), np.array(list(values.values()))
+    best = lengths >= lengths.max() - 1e-12
+    colours = [LIGHT["accent" if wins else "other"] for wins in best]
+    axes.barh(np.arange(len(names)), lengths, height=0.62, color=colours)
+    for place, length in enumerate(lengths):
+        axes.annotate(f"{length:.4f}", (length, place), (5, 0), textcoords="offset points", va="center")
+    axes.set_xlim(0, max(lengths.max(), 1e-9) * 1.2)
+    axes.set_xlabel(metric)
+    _rows(axes, names)
+
+
+def intervals(figure: Figure, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """Mean and 95 % interval of every model, the first one in colour."""
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        colour = LIGHT["accent" if place == 0 else "muted"]
+        axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot(row["mean"], place, "o", color=colour, markersize=7)
+    axes.margins(x=0.08)
+    axes.set_xlabel(f"{metric}, mean and 95 % interval")
+    _rows(axes, [row["model"] for row in rows])
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.locator_params(axis="x", nbins=6)
+
+
+def exposure(figure: Figure, taken: np.ndarray, shown: np.ndarray) -> None:
+    """Cumulative shares over the items ranked by popularity.
+
+    Args:
+        figure: an empty figure.
+        taken: interactions of every item, the most popular first, (N,).
+        shown: how often each of them is recommended, (N,).
+    """
+    axes = figure.subplots()
+    places = np.unique(np.linspace(0, len(taken), 301).astype(np.int64))
+    x = 100.0 * places / len(taken)
+    for counts, name, colour, line in (
+        (taken, "interactions", "muted", "-"),
+        (shown, "recommendations", "accent", "-"),
+    ):
+        share = np.append(0.0, np.cumsum(counts) / max(1, counts.sum()))
+        axes.plot(x, 100.0 * share[places], line, color=LIGHT[colour], label=name)
+    axes.plot([0, 100], [0, 100], ":", color=LIGHT["other"], label="every item alike")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("items, the most popular first (% of the catalogue)")
+    axes.set_ylabel("cumulative share (%)")
+    axes.legend(loc="lower right")

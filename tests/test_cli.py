@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+from typer.testing import CliRunner
+
+import recgan
+from recgan.batch import read_batch
+from recgan.cli import app
+from recgan.cli.output import as_table
+
+SETTINGS = {"epochs": 2, "adversarial_epochs": 1, "embedding_dim": 16, "hidden_dim": 32}
+COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "demo", "data list", "data fetch"]
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="recgan")
+
+
+def table(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text))
+
+
+def refused(result, *told: str) -> None:
+    """One message on stderr, exit code 1, nothing on stdout."""
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    for text in told:
+        assert text in result.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    interactions = planted(n_users=60, n_items=40, n_groups=4, noise=0.1, seed=0, ordered=True)
+    interactions.assign(rating=3).to_csv(folder / "seen.csv", index=False)
+    titles = [f"Film, the {item}th" for item in range(40)]
+    groups = [f"group {item % 4}" for item in range(40)]
+    pd.DataFrame({"item_id": range(40), "title": titles, "genres": groups}).to_csv(folder / "items.csv", index=False)
+    interactions.rename(columns={"user_id": "who", "item_id": "what"}).to_csv(folder / "other.csv", index=False)
+    (folder / "config.json").write_text(json.dumps(SETTINGS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(place):
+    options = ["--items", place / "items.csv", "--config", place / "config.json", "--seed", "3"]
+    return call("train", place / "seen.csv", "--out", place / "model", *options)
+
+
+@pytest.fixture(scope="module")
+def folder(place, trained):
+    assert trained.exit_code == 0, trained.output
+    return place / "model"
+
+
+@pytest.fixture(scope="module")
+def lists(place, folder):
+    assert call("batch", folder, "--out", place / "lists", "--shards", 3).exit_code == 0
+    return place / "lists"
+
+
+@pytest.fixture(scope="module")
+def truth(place, folder):
+    found = recgan.Recommender.load(folder).recommend_batch(n=4)
+    found[found["rank"] % 2 == 0].to_csv(place / "truth.csv", index=False)
+    return place / "truth.csv"
+
+
+def test_train_prints_what_every_part_is_worth(trained, folder):
+    lines = trained.stdout.splitlines()
+    assert lines[0].split() == ["part", "ndcg@10"]
+    found = {line.rsplit(maxsplit=1)[0]: float(line.split()[-1]) for line in lines[1:]}
+    assert found == pytest.approx(recgan.Recommender.load(folder).info()["ablation"], abs=1e-4)
+    assert "model: a model of 60 users, 40 items, " in trained.stderr
+
+
+def test_train_passes_its_options_on(place, monkeypatch, tmp_path):
+    got = {}
+
+    def train(interactions, items, **options):
+        got.update(options, interactions=interactions, items=items)
+        raise recgan.TrainingError("stop here")
+
+    monkeypatch.setattr("recgan.training.train", train)
+    renamed = ["--column", "who=user_id", "--column", "what=item_id"]
+    more = ["--users", "users.csv", "--log-dir", tmp_path / "logs", "--config", place / "config.json"]
+    refused(call("train", place / "other.csv", "--out", tmp_path / "m", *renamed, *more), "error: stop here")
+    assert got["interactions"].columns.tolist() == ["user_id", "item_id", "timestamp"]
+    assert (got["items"], got["users"], got["seed"]) == (None, Path("users.csv"), None)
+    assert got["config"] == recgan.Config(**SETTINGS, log_dir=str(tmp_path / "logs"))
+    assert not (tmp_path / "m").exists()
+    refused(
+        call("train", place / "seen.csv", "--out", tmp_path / "m", "--min-rating", 4), "min_rating=4.0 leaves no row"
+    )
+
+
+def test_train_takes_a_data_set_by_name(place, monkeypatch, tmp_path):
+    known = recgan.Dataset(pd.read_csv(place / "seen.csv"), pd.DataFrame({"item_id": [1]}), None)
+    got = []
+    monkeypatch.setattr("recgan.datasets.load_dataset", lambda name: got.append(name) or known)
+    monkeypatch.setattr("recgan.training.train", lambda *a, **o: got.append((a, o)) or sys.exit(7))
+    assert call("train", "ml-100k", "--out", tmp_path / "m").exit_code == 7
+    assert got[0] == "ml-100k"
+    assert got[1][0][1] is known.items
+    assert call("train", "ml-100k", "--items", place / "items.csv", "--out", tmp_path / "m").exit_code == 7
+    assert got[3][0][1] == place / "items.csv"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("user,thing\n1,2\n", "data.csv: column 'item_id' missing; the table has 'user_id', 'thing'"),
+        ("user_id,item_id\n1,2\n,3\n", "data.csv: column 'user_id' has 1 null id(s): drop or fill them (row 1)"),
+        (
+            "user_id,item_id,rating\n1,2,good\n",
+            "column 'rating' holds text such as 'good' where a number belongs (row 0)",
+        ),
+        ("", "data.csv: the file is empty"),
+        ("user_id,item_id\n", "data.csv: the table has no rows"),
+        ("user_id,item_id\n1,2\n2,2\n", "one single item"),
+    ],
+)
+def test_train_refuses_bad_tables(tmp_path, content, told):
+    (tmp_path / "data.csv").write_text(content)
+    refused(call("train", tmp_path / "data.csv", "--out", tmp_path / "m"), told)
+    assert [path.name for path in tmp_path.iterdir()] == ["data.csv"]
+
+
+def test_train_checks_the_rest_before_the_work(place, lists, tmp_path, monkeypatch):
+    monkeypatch.setattr("recgan.training.train", lambda *a, **o: pytest.fail("trained"))
+    seen = place / "seen.csv"
+    refused(call("train", seen, "--out", lists), "lists: exists and is no model; choose another folder or remove it")
+    refused(call("train", seen, "--out", seen), "seen.csv: exists and is no model")
+    refused(call("train", seen, "--out", seen / "deep" / "m"), "cannot be written: Not a directory in ")
+    refused(
+        call("train", "nowhere.csv", "--out", tmp_path / "m"), "nowhere.csv: there is no such file or folder, and no"
+    )
+    refused(call("train", seen, "--out", tmp_path / "m", "--config", "none.json"), "none.json cannot be read")
+    (tmp_path / "config.json").write_text('{"epoch": 3}')
+    bad = call("train", seen, "--out", tmp_path / "m", "--config", tmp_path / "config.json")
+    refused(bad, "config: 'epoch': no such setting")
+    wrong = call("train", seen, "--out", tmp_path / "m", "--column", "uid")
+    assert (wrong.exit_code, "'uid' is no NAME=MEANING" in wrong.stderr) == (2, True)
+
+
+def test_recommend_prints_a_table_csv_or_json(folder):
+    wanted = recgan.Recommender.load(folder).recommend(7, 3)
+    lines = call("recommend", folder, 7, "-n", 3).stdout.splitlines()
+    assert lines[0].split() == ["user_id", "item_id", "title", "rank", "score"]
+    assert [line.split()[1] for line in lines[1:]] == wanted.item_id.astype(str).tolist()
+    found = table(call("recommend", folder, 7, "-n", 3, "--format", "csv").stdout)
+    assert found.columns.tolist() == ["user_id", "item_id", "title", "rank", "score"]
+    assert found.title.tolist() == [f"Film, the {item}th" for item in wanted.item_id]
+    pd.testing.assert_frame_equal(found[wanted.columns], wanted, check_exact=True)
+    assert json.loads(call("recommend", folder, 7, "-n", 3, "--format", "json").stdout) == found.to_dict("records")
+
+
+def test_recommend_passes_its_options_on(folder):
+    model = recgan.Recommender.load(folder)
+
+    def items(*arguments):
+        return table(call("recommend", folder, *arguments, "--format", "csv").stdout).item_id.tolist()
+
+    plain = model.recommend(7).item_id.tolist()
+    assert items(7) == plain
+    assert items(7, "--exclude", plain[0], "--exclude", f"{plain[2]}, {plain[3]}") == (
+        model.recommend(7, exclude=[plain[0], plain[2], plain[3]]).item_id.tolist()
+    )
+    assert items(7, "--history", "1,5,9") == model.recommend(7, history=[1, 5, 9]).item_id.tolist()
+    explored = model.recommend(7, explore=1.0, seed=4).item_id.tolist()
+    assert items(7, "--explore", 1, "--seed", 4) == explored
+    anonymous = table(call("recommend", folder, "--history", "1,5,9", "--format", "csv").stdout)
+    assert anonymous.columns.tolist() == ["item_id", "title", "rank", "score"]
+
+
+def test_recommend_knows_the_type_of_the_ids(folder, tmp_path):
+    refused(
+        call("recommend", folder, "007"), "unknown user '007': the model knows 60 users, such as 0; --history ID,ID"
+    )
+    refused(call("recommend", folder, 7, "--history", "1,x"), "--history: 'x' is no item id of this model")
+    refused(call("recommend", folder, 7, "--exclude", "x"), "--exclude: 'x' is no item id of this model")
+    frame = planted(n_users=12, n_items=20, n_groups=2, noise=0.0, seed=0)
+    names = frame.assign(user_id=frame.user_id.astype(str), item_id=[f"A, {item}" for item in frame.item_id])
+    recgan.train(names, config=recgan.Config(epochs=0, adversarial_epochs=0, progress=False)).save(tmp_path / "m")
+    found = table(call("recommend", tmp_path / "m", "7", "--exclude", "A, 3", "-n", 40, "--format", "csv").stdout)
+    assert found.columns.tolist() == ["user_id", "item_id", "rank", "score"]
+    assert "A, 3" not in found.item_id.tolist()
+    assert call("batch", tmp_path / "m", "--out", tmp_path / "l", "--users", _users(tmp_path, [7, 3])).exit_code == 0
+    assert read_batch(tmp_path / "l").user_id.unique().tolist() == ["7", "3"]
+
+
+def _users(folder: Path, users: list) -> Path:
+    pd.DataFrame({"user_id": users}).to_csv(folder / "users.csv", index=False)
+    return folder / "users.csv"
+
+
+def test_recommend_unknown_users(folder):
+    refused(call("recommend", folder, 999), "unknown user 999", "--on-unknown fallback")
+    fallback = call("recommend", folder, 999, "-n", 2, "--on-unknown", "fallback", "--format", "csv")
+    assert (fallback.exit_code, len(table(fallback.stdout))) == (0, 2)
+    assert fallback.stderr == "user 999 is unknown: this is the general list\n"
+    assert json.loads(call("recommend", folder, "x", "--on-unknown", "skip", "--format", "json").stdout) == []
+    refused(call("recommend", folder, "9" * 30), "unknown user '999")
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_one_line(folder):
+    result = call("recommend", folder, 7, "--history", "1,900", "-n", 1, "--format", "csv")
+    assert (result.exit_code, len(table(result.stdout))) == (0, 1)
+    told = "warning: histories: 1 of 2 rows have an item outside the catalogue, such as 900; they are ignored\n"
+    assert result.stderr == told
+
+
+def test_recommend_no_items_and_all_items(folder):
+    assert call("recommend", folder, 7, "-n", 0).stdout.split() == ["user_id", "item_id", "title", "rank", "score"]
+    everything = table(call("recommend", folder, 7, "-n", 1000, "--format", "csv").stdout)
+    assert everything.item_id.is_unique
+    assert 20 < len(everything) < 40
+
+
+@pytest.mark.parametrize(
+    "arguments", [["7", "-n", "-1"], ["7", "-n", "x"], ["7", "--explore", "2"], ["7", "--format", "xml"], []]
+)
+def test_wrong_usage_is_exit_code_2(folder, arguments):
+    result = call("recommend", folder, *arguments)
+    assert result.exit_code == 2
+    assert "Usage: recgan recommend" in result.stderr
+    assert result.stdout == ""
+
+
+def test_damaged_and_missing_models(folder, tmp_path):
+    for command in (["recommend", tmp_path / "no", 7], ["batch", tmp_path / "no", "--out", tmp_path / "lists"]):
+        refused(call(*command), "no: no such model folder")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for file in folder.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes())
+    (damaged / "weights.safetensors").write_bytes(b"x" * 1000)
+    refused(call("recommend", damaged, 7), "weights.safetensors: does not match its SHA-256")
+    refused(call("report", damaged, "--out", tmp_path / "r.html"), "weights.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged"]
+
+
+def test_batch_writes_skips_and_restarts(folder, tmp_path):
+    out = tmp_path / "lists"
+    dry = call("batch", folder, "--out", out, "--shards", 2, "--dry-run")
+    assert dry.stdout == f"{out}: 60 users, 0 rows; shards: 2 to write, 0 already there\n"
+    assert not out.exists()
+    first = call("batch", folder, "--out", out, "--shards", 2, "-n", 3)
+    assert first.stdout == f"{out}: 60 users, 180 rows; shards: 2 written, 0 already there\n"
+    again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local")
+    assert again.stdout == f"{out}: 60 users, 180 rows; shards: 0 written, 2 already there\n"
+    refused(call("batch", folder, "--out", out, "--shards", 2), "n is 3 there and 10 here", "--restart")
+    assert call("batch", folder, "--out", out, "--shards", 2, "--restart").exit_code == 0
+    assert len(read_batch(out)) == 600
+
+
+def test_batch_for_users_and_histories_of_files(folder, tmp_path):
+    users = _users(tmp_path, [4, 3, 500])
+    some = call("batch", folder, "--out", tmp_path / "a", "--users", users, "-n", 2, "--shards", 1)
+    assert some.stderr == "1 unknown user got the general list\n"
+    assert read_batch(tmp_path / "a").user_id.tolist() == [4, 4, 3, 3, 500, 500]
+    refused(
+        call("batch", folder, "--out", tmp_path / "b", "--users", users, "--on-unknown", "raise"), "unknown user 500"
+    )
+    pd.DataFrame({"uid": ["ann", "bob"], "iid": [1, 2]}).to_csv(tmp_path / "h.csv", index=False)
+    given = call("batch", folder, "--out", tmp_path / "b", "--histories", tmp_path / "h.csv", "-n", 1, "--shards", 1)
+    assert given.exit_code == 0
+    assert read_batch(tmp_path / "b").user_id.tolist() == ["ann", "bob"]
+    refused(
+        call("batch", folder, "--out", tmp_path / "c", "--users", _users(tmp_path, ["ann"])), "holds text such as 'ann'"
+    )
+    refused(call("batch", folder, "--out", tmp_path / "c", "--users", _users(tmp_path, [1, 1])), "'1' more than once")
+    refused(call("batch", folder, "--out", tmp_path), "and is no batch job; choose a new or an empty folder")
+    refused(call("batch", folder, "--out", tmp_path / "h.csv" / "x"), "cannot be written")
+    assert call("batch", folder, "--out", tmp_path / "c", "--engine", "cloud").exit_code == 2
+    assert not (tmp_path / "c").exists()
+
+
+def test_evaluate(place, lists, truth):
+    wanted = recgan.evaluate(read_batch(lists), truth, ("ndcg@10", "recall@20"))
+    assert json.loads(call("evaluate", lists, truth, "--json").stdout) == pytest.approx(wanted, abs=1e-12)
+    text = call("evaluate", lists, truth).stdout.split()
+    assert text == ["metric", "value", *(str(one) for name in wanted for one in (name, f"{wanted[name]:.4f}"))]
+    more = ["--metric", "hit@1,novelty@5", "--metric", "coverage@5", "--train", place / "seen.csv"]
+    found = json.loads(call("evaluate", lists, truth, *more, "--items", place / "items.csv", "--json").stdout)
+    assert list(found) == ["hit@1", "novelty@5", "coverage@5"]
+    refused(call("evaluate", lists, truth, "--metric", "novelty@5"), "novelty@5 needs train=")
+    refused(call("evaluate", lists, truth, "--metric", "speed@5"), "'speed@5' is no name@k")
+    refused(call("evaluate", "nowhere.csv", truth), "nowhere.csv: there is no such file or folder")
+
+
+def test_a_value_that_is_not_defined_is_null(place, lists, tmp_path):
+    pd.DataFrame({"user_id": [0], "item_id": [1]}).to_csv(tmp_path / "one.csv", index=False)
+    result = call("evaluate", tmp_path / "one.csv", tmp_path / "one.csv")
+    refused(result, "columns 'rank' and 'score' are both missing")
+    pd.DataFrame({"user_id": [0], "item_id": [1], "rank": [1]}).to_csv(tmp_path / "one.csv", index=False)
+    result = call("evaluate", tmp_path / "one.csv", tmp_path / "one.csv", "--metric", "personalisation@1", "--json")
+    assert json.loads(result.stdout) == {"personalisation@1": None}
+
+
+def test_unfinished_lists_are_not_judged(folder, truth, tmp_path):
+    call("batch", folder, "--out", tmp_path / "lists", "--shards", 2)
+    (tmp_path / "lists" / "part-00001-of-00002.parquet").unlink()
+    refused(call("evaluate", tmp_path / "lists", truth), "missing or damaged: 1; run the batch job again")
+
+
+def test_compare(lists, truth, tmp_path):
+    read_batch(lists).query("rank > 1").to_parquet(tmp_path / "rival.parquet")
+    wanted = recgan.compare(read_batch(lists), tmp_path / "rival.parquet", truth, "hit@1")
+    arguments = ["compare", lists, tmp_path / "rival.parquet", truth, "--metric", "hit@1"]
+    assert call(*arguments).stdout == f"{wanted}\n"
+    assert json.loads(call(*arguments, "--json").stdout) == vars(wanted)
+    refused(call("compare", lists, lists, truth, "--metric", "novelty@5"), "is no ranking metric")
+
+
+def test_report_passes_the_model_on(folder, tmp_path, monkeypatch):
+    def write_report(model, path):
+        path.write_text(str(len(model.users)))
+        return path
+
+    monkeypatch.setattr("recgan.report.write_report", write_report)
+    result = call("report", folder, "--out", tmp_path / "r.html")
+    assert (result.stdout, (tmp_path / "r.html").read_text()) == (f"{tmp_path / 'r.html'}\n", "60")
+    refused(call("report", folder, "--out", tmp_path), "is a folder; --out names a file")
+    refused(call("report", folder, "--out", tmp_path / "r.html" / "x.html"), "cannot be written: Not a directory")
+
+
+def test_demo_runs_the_demonstration(tmp_path, monkeypatch):
+    calls = []
+    fake = types.ModuleType("recgan.demonstration")
+    fake.run = lambda out, quick: calls.append((out, quick))
+    monkeypatch.setitem(sys.modules, "recgan.demonstration", fake)
+    monkeypatch.setattr(recgan, "demonstration", fake, raising=False)
+    assert call("demo", "--out", tmp_path / "d", "--quick").exit_code == 0
+    assert calls == [(tmp_path / "d", True)]
+    (tmp_path / "file").write_text("x")
+    refused(call("demo", "--out", tmp_path / "file" / "d"), "cannot be written: Not a directory")
+
+
+def test_data(tmp_path, monkeypatch):
+    text = call("data", "list").stdout
+    assert text.splitlines()[0].split() == ["name", "users", "items", "interactions", "megabytes", "licence"]
+    assert "GroupLens" in text
+    assert json.loads(call("data", "list", "--format", "json").stdout)[0]["name"] == "ml-100k"
+    monkeypatch.setattr("recgan.datasets.fetch_dataset", lambda name, cache: cache / name)
+    result = call("data", "fetch", "ml-1m", "--cache", tmp_path)
+    assert (result.stdout, "no commercial use" in result.stderr) == (f"{tmp_path / 'ml-1m'}\n", True)
+    refused(call("data", "fetch", "ml-0"), "unknown data set 'ml-0': choose one of ml-100k")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_an_example(command):
+    text = call(*command.split(), "--help").stdout
+    example = text.split("Example:")[1].strip()
+    assert example.startswith(f"recgan {command}")
+
+
+def test_version():
+    assert call("--version").stdout == f"recgan {recgan.__version__}\n"
+
+
+def test_ctrl_c_is_130(folder, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    def interrupt_as_lightning_does(_):
+        try:
+            interrupt(_)
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    for error in (interrupt, interrupt_as_lightning_does):
+        monkeypatch.setattr(recgan.Recommender, "load", error)
+        result = call("recommend", folder, 7)
+        assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def test_other_exits_and_bugs_are_not_hidden(folder, monkeypatch):
+    monkeypatch.setattr(recgan.Recommender, "load", lambda _: sys.exit(5))
+    assert call("recommend", folder, 7).exit_code == 5
+    monkeypatch.setattr(recgan.Recommender, "load", lambda _: {}["bug"])
+    assert isinstance(call("recommend", folder, 7).exception, KeyError)
+
+
+def test_an_error_of_the_system_is_a_message(folder, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recgan.Recommender, "load", full)
+    refused(call("recommend", folder, 7), "No space left on device")
+
+
+def test_tables_align_and_hold_no_control_characters():
+    frame = pd.DataFrame({"id": [1, 20], "title": ["a\x1b[31m", "東京"], "score": [0.5, np.nan]})
+    assert as_table(frame) == "id  title    score\n 1  a?[31m  0.5000\n20  東京       nan\n"
+
+
+def process(*arguments: object, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "recgan", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **{**pipes, **options})
+
+
+def test_the_help_loads_nothing_heavy():
+    script = (
+        "import sys\nfrom recgan.cli import main\nsys.argv = ['recgan', '--help']\ntry:\n    main()\nfinally:\n    "
+    )
+    script += "print(sorted(sys.modules), file=sys.stderr)"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert time.monotonic() - started < 10  # the promise is 1.5 s; a busy machine may take longer
+    loaded = set(done.stderr.replace("'", "").strip("[]\n").split(", "))
+    assert "typer" in loaded
+    assert not loaded & {"torch", "pandas", "numpy", "pyarrow", "sklearn", "scipy", "faiss", "pytorch_lightning"}
+
+
+def test_real_processes(folder):
+    reader, writer = os.pipe()
+    os.close(reader)  # stdout is a pipe whose reader has gone
+    gone = process("recommend", folder, 7, "--format", "csv", stdout=writer)
+    os.close(writer)
+    unknown = process("recommend", folder, 999)
+    assert (gone.communicate()[1], gone.returncode) == ("", 0)
+    out, err = unknown.communicate()
+    assert (unknown.returncode, out) == (1, "")
+    assert err.startswith("error: unknown user 999")
+    assert err.count("\n") == 1
+
+
+TRAIN_AND_TELL = """
+import sys
+from recgan.cli import main
+from recgan.training.fitting import Watch
+measured = Watch.on_train_epoch_end
+def tell(self, *arguments):
+    measured(self, *arguments)
+    print("epoch", file=sys.stderr, flush=True)
+Watch.on_train_epoch_end = tell
+main()
+"""
+
+
+def test_ctrl_c_in_the_middle_of_training(place, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({**SETTINGS, "epochs": 100_000, "patience": 100_000}))
+    arguments = ["train", place / "seen.csv", "--out", tmp_path / "m", "--config", tmp_path / "config.json"]
+    command = [sys.executable, "-c", TRAIN_AND_TELL, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as training:
+        try:
+            assert training.stderr.readline() == "epoch\n"
+            training.send_signal(signal.SIGINT)
+            out, err = training.communicate(timeout=30)
+        finally:
+            training.kill()
+    assert (training.returncode, out) == (130, "")
+    assert set(err.split()) - {"epoch"} == {"interrupted"}
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

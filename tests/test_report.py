@@ -1,0 +1,433 @@
+"""The report: one safe page that says what is true, for any model; and the map as a picture."""
+
+from __future__ import annotations
+
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+
+import recgan
+from recgan.report import comparison_table, reading, save_map, words, write_report
+from recgan.report.atlas import atlas
+from recgan.report.comparing import read_comparison
+from recgan.report.page import exposure
+from recgan.report.reading import Catalogue
+from recgan.report.theme import DARK, LIGHT, plain
+from recgan.vocabulary import Vocabulary
+
+SMALL = {
+    "epochs": 2,
+    "adversarial_epochs": 1,
+    "embedding_dim": 16,
+    "hidden_dim": 32,
+    "noise_dim": 4,
+    "n_draws": 4,
+    "progress": False,
+}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onmouseover="alert(1)',
+    "' onfocus='alert(1)",
+    "</svg></figure><script>alert(2)</script>",
+    "--> ]]> <!-- &amp; {{ 7 * 7 }}",
+    "costs $x_1$ and $5",
+    "line\nbreak\x00and \u202eturned",
+    "日本語 العربية 😀",
+    "_hidden",
+]
+
+
+def small(frame, items=None, **settings):
+    return recgan.train(frame, items, config=recgan.Config(**{**SMALL, **settings}))
+
+
+@pytest.fixture(scope="module")
+def interactions():
+    return planted(n_users=60, n_items=40, n_groups=4, noise=0.1, seed=0, ordered=True)
+
+
+@pytest.fixture(scope="module")
+def items():
+    table = pd.DataFrame({"item_id": range(40), "title": [f"Title {number}" for number in range(40)]})
+    table["categories"] = [f"{'Odd' if number % 2 else 'Even'}|Group {number % 4}" for number in range(40)]
+    table["year"] = [np.nan if number % 5 == 0 else 1990.0 + number for number in range(40)]
+    table.loc[7, "title"] = None
+    return table
+
+
+@pytest.fixture(scope="module")
+def model(interactions, items):
+    return small(interactions, items)
+
+
+def renamed(model, table, users=None, **told):
+    """The same model with other names of users and items, or another account of its training."""
+    users = model._users if users is None else Vocabulary(users, "user_id")
+    items = Vocabulary(table["item_id"], "item_id")
+    rest = (model._blocks, model._judge, model._config, {**model.info(), **told})
+    return recgan.Recommender(users, items, model._histories, model._profiles, table, *rest)
+
+
+@pytest.fixture(scope="module")
+def hostile(model):
+    numbers = model.items.tolist()
+    table = pd.DataFrame({"item_id": numbers, "title": [HOSTILE[n % len(HOSTILE)] for n in numbers]})
+    table["categories"] = [f"<b>{n % 3}</b>|\"'><script>{n % 2}</script>" for n in numbers]
+    return renamed(model, table, pd.Series([f"<img src=x onerror=alert({user})>" for user in model.users]))
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and all text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.pieces)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.pieces).split())
+
+
+def assert_safe(page: Page) -> None:
+    allowed = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "nav", "a"}
+    allowed |= {"h1", "h2", "h3", "h4", "p", "div", "span", "small", "strong", "b", "i", "ul", "ol", "li", "dl", "dt"}
+    allowed |= {"dd", "figure", "figcaption", "table", "thead", "tbody", "tr", "th", "td"}
+    allowed |= {"svg", "g", "path", "defs", "use", "text", "tspan", "rect", "clippath"}
+    assert {tag for tag, _ in page.tags} <= allowed
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name == "src"], tag
+        for name in attributes:
+            if name.endswith("href"):
+                assert (attributes[name] or "").startswith("#"), attributes[name]
+    assert "://" not in page.source
+    assert "@import" not in page.source
+    assert [url for url in re.findall(r"url\(([^)]*)", page.source) if not url.startswith("#")] == []
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert {target.removeprefix("#") for target in targets} <= set(ids)
+
+
+def figures(page: Page) -> list[ElementTree.Element]:
+    """Every figure, which is well-formed XML whatever the titles."""
+    found = re.findall(r"<svg.*?</svg>", page.source, flags=re.DOTALL)
+    return [ElementTree.fromstring(one.replace("<svg", '<svg xmlns:xlink="x"', 1)) for one in found]
+
+
+def test_page_tells_the_model(model, tmp_path):
+    path = write_report(model, tmp_path / "deep" / "report.html", title="A test & more")
+    page = Page(path)
+    assert path == tmp_path / "deep" / "report.html"
+    assert_safe(page)
+    assert len(figures(page)) == 6  # two curves, parts, exposure, the map twice
+    info = model.info()
+    for text in ("A test & more", "users 60", "items 40", f"interactions {info['data']['interactions']}"):
+        assert text in page.words
+    for value in info["ablation"].values():
+        assert f"{value:.4f}" in page.words
+    assert "kept" in page.words or "undone" in page.words
+    assert "Comparison" not in page.words
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_page_shows_the_lists_that_the_model_serves(model, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+    names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    for user in (3, 11):
+        for explore in (0.0, 1.0):
+            for item, score in model.recommend(user, 10, explore=explore)[["item_id", "score"]].to_numpy().tolist():
+                assert names[int(item)] in page.text
+                assert f"{score:.2f}" in page.text
+    assert "User 3 " in page.words
+    assert "user 11" in page.text
+
+
+def test_names_are_titles_with_year_or_ids(model):
+    names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    assert names[6] == "Title 6 (1996)"
+    assert names[5] == "Title 5"
+    assert names[7] == "7"
+
+
+def test_hostile_titles_categories_and_users_stay_text(hostile, tmp_path):
+    page = Page(write_report(hostile, tmp_path / "r.html", title=HOSTILE[0]))
+    assert_safe(page)
+    assert len(figures(page)) == 6
+    for text in (HOSTILE[0], HOSTILE[1], HOSTILE[4], HOSTILE[5], HOSTILE[7], "line break and turned"):
+        assert text in page.text
+    assert "User <img src=x onerror=alert(" in page.text
+    assert "49" not in re.findall(r"-->.*?\}\}", page.text)
+
+
+def test_hostile_names_in_a_comparison_and_on_the_map(hostile, tmp_path):
+    rows = [(HOSTILE[0], HOSTILE[3], 0.5, 0.4, 0.6), ("_x $1", HOSTILE[3], 0.4, 0.3, 0.5)]
+    table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
+    page = Page(write_report(hostile, tmp_path / "r.html", comparison=table))
+    assert_safe(page)
+    assert len(figures(page)) == 7
+    save_map(hostile, tmp_path / "map.png")
+
+
+def test_item_table_without_anything_known(model, tmp_path):
+    bare = renamed(model, pd.DataFrame({"item_id": [f"sku-{item}" for item in model.items]}))
+    page = Page(write_report(bare, tmp_path / "r.html"))
+    assert_safe(page)
+    assert "sku-" in page.text
+    assert "other" not in page.words.split("Map of the item vectors")[1].split("Lists of some users")[0].split()
+
+
+def test_no_adversarial_loss_and_no_ranking_phase(interactions, tmp_path):
+    page = Page(write_report(small(interactions, adversarial="none", epochs=0), tmp_path / "r.html"))
+    assert_safe(page)
+    assert len(figures(page)) == 6
+    assert "no adversarial loss, draws only" in page.words
+
+
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_no_game(model, tmp_path, epochs):
+    ranking = model.info()["ranking"] if epochs else {"curve": [], "best_epoch": 0}
+    game = {"curve": [], "before": 0.5, "after": 0.5, "kept": False}
+    page = Page(write_report(renamed(model, model.item_table, ranking=ranking, game=game), tmp_path / "r.html"))
+    assert_safe(page)
+    assert len(figures(page)) == (6 if epochs else 4)
+    assert ("No epoch was trained" in page.text) == (not epochs)
+    assert "not played" in page.text
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(1, item) for item in "abcde"],
+        [(user, item) for user in range(6) for item in "ab"],
+    ],
+    ids=["one user", "two items, all seen"],
+)
+def test_tiny_data(pairs, tmp_path):
+    frame = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    held_out = recgan.Holdout(frame.iloc[[0]], frame.iloc[[1]])
+    tiny = recgan.train(frame, validation=held_out, config=recgan.Config(**SMALL))
+    page = Page(write_report(tiny, tmp_path / "r.html"))
+    assert_safe(page)
+    assert figures(page)
+    if len(tiny.items) < 3:
+        assert "too small for a map" in page.text
+        with pytest.raises(recgan.ConfigError, match="span a plane"):
+            save_map(tiny, tmp_path / "map.png")
+
+
+def test_no_user_at_all_is_shown_when_none_is_asked_for(model, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html", users=[]))
+    assert_safe(page)
+    assert "★" not in page.text
+
+
+def test_users_must_be_known_and_different(model, tmp_path):
+    with pytest.raises(recgan.UnknownUserError):
+        write_report(model, tmp_path / "r.html", users=[3, 999])
+    with pytest.raises(recgan.DataError, match="more than once"):
+        write_report(model, tmp_path / "r.html", users=[3, 3])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exposure_equals_the_evaluation(model, interactions, items):
+    found = exposure(model, Catalogue.of(model))
+    lists = model.recommend_batch(n=10)
+    wanted = ["coverage@10", "effective_items@10", "long_tail@10", "personalisation@10"]
+    told = recgan.evaluate(lists, interactions, wanted, train=interactions, items=items)
+    assert found["n_shown"] / found["n_items"] == pytest.approx(told["coverage@10"])
+    assert found["effective"] == pytest.approx(told["effective_items@10"])
+    assert found["tail"] == pytest.approx(told["long_tail@10"])
+    assert found["personal"] == pytest.approx(told["personalisation@10"])
+    assert found["n_taken"] == interactions["item_id"].nunique()
+
+
+def test_only_so_many_users_are_counted(model, monkeypatch):
+    monkeypatch.setattr("recgan.report.page.MOST_USERS", 7)
+    assert exposure(model, Catalogue.of(model))["n_users"] == 7
+
+
+def test_map_finds_the_planted_groups(model):
+    found = atlas(model, Catalogue.of(model), [0, 1])
+    group = model.items.to_numpy()[Catalogue.of(model).by_popularity] % 4
+    apart = np.linalg.norm(found.items[:, None] - found.items, axis=-1)
+    same = group[:, None] == group
+    assert apart[same].mean() < 0.7 * apart[~same].mean()
+    assert found.users.shape == (2, 2)
+    assert found.draws.shape == (2, 4, 2)
+
+
+def test_draws_are_unit_vectors_that_explore_uses(model):
+    drawn = reading.draws(model, [3, 4])
+    assert drawn.shape == (2, 4, 16)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=-1), 1.0, rtol=1e-5)
+
+
+def test_history_is_newest_first(model, interactions):
+    past = interactions[interactions["user_id"] == 5].sort_values("timestamp", ascending=False)
+    shown = model.items.to_numpy()[reading.history(model, 5)]
+    assert shown.tolist() == past["item_id"].tolist()
+
+
+def test_colours_are_the_eight_most_frequent_categories(model):
+    found = atlas(model, Catalogue.of(model), [])
+    assert found.categories[:2] == ["Even", "Odd"]
+    assert len(found.categories) == 6
+    assert set(found.hues.tolist()) == {0, 1}
+
+
+def test_same_model_same_page_whatever_the_settings_of_matplotlib(model, tmp_path):
+    import matplotlib
+
+    first = write_report(model, tmp_path / "a.html").read_bytes()
+    with matplotlib.rc_context({"font.size": 40, "text.usetex": True, "axes.facecolor": "red"}):
+        second = write_report(model, tmp_path / "b.html").read_bytes()
+        assert matplotlib.rcParams["font.size"] == 40
+    assert first == second
+
+
+def test_report_survives_save_and_load(model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    first, second = (write_report(one, tmp_path / "r.html").read_text() for one in (model, loaded))
+    parted = [text.split("<footer>")[0] for text in (first, second)]
+    assert parted[0] == parted[1]
+
+
+def test_every_colour_has_a_light_and_a_dark_value():
+    assert set(LIGHT) == set(DARK)
+    assert len(set(LIGHT.values())) == len(LIGHT)
+
+
+def test_map_is_a_small_picture(model, tmp_path):
+    path = save_map(model, tmp_path / "map.png", users=[1, 2], width=1000, height=600)
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(content[16:20]), int.from_bytes(content[20:24]) == (1000, 600)
+    assert len(content) <= 150_000
+
+
+@pytest.mark.parametrize("library", ["jinja2", "matplotlib"])
+def test_missing_extra_is_named(model, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(recgan.ConfigError, match=r"pip install recgan\[report\]"):
+        write_report(model, tmp_path / "r.html")
+
+
+def test_a_write_that_fails_leaves_the_old_page(model, tmp_path, monkeypatch):
+    path = tmp_path / "r.html"
+    path.write_text("old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(recgan.ConfigError, match="cannot be written: No space left"):
+        write_report(model, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_no_place_for_a_page(model, tmp_path):
+    with pytest.raises(recgan.ConfigError, match="cannot be written"):
+        write_report(model, tmp_path)
+
+
+def lists_of(**ranked):
+    rows = [(user, item, place + 1) for user, items in ranked.items() for place, item in enumerate(items)]
+    return pd.DataFrame(rows, columns=["user_id", "item_id", "rank"])
+
+
+def test_comparison_table_is_that_of_evaluate_and_compare():
+    users = [f"u{number}" for number in range(12)]
+    truth = pd.DataFrame({"user_id": users, "item_id": "x"})
+    lists = {
+        "ours": lists_of(**{key: ["x", "y"] for key in users}),
+        "weak": lists_of(**{key: ["y", "z"] for key in users}),
+        "strong": lists_of(**{user: ["x"] if n % 2 else ["y", "x"] for n, user in enumerate(users)}),
+    }
+    table = comparison_table(lists, truth, "mrr@2").set_index("model")
+    assert table["mean"].tolist() == [1.0, 0.0, (1 / 2 + 1) / 2]
+    compared = recgan.compare(lists["ours"], lists["strong"], truth, "mrr@2")
+    assert table.loc["ours", "p_value"] == compared.p_value
+    assert np.isnan(table.loc["strong", "p_value"])
+    assert table.loc["weak", "p_value"] < 0.01
+    assert (table["low"] <= table["mean"]).all()
+    assert (table["mean"] <= table["high"]).all()
+
+
+def test_comparison_in_the_page(model, tmp_path):
+    rows = [("recgan", "ndcg@10", 0.4321, 0.41, 0.45, 0.00002), ("EASE", "ndcg@10", 0.4011, 0.38, 0.42, None)]
+    rows += [("recgan", "recall@20", 0.3, 0.2, 0.4, 0.04), ("EASE", "recall@20", 0.25, 0.2, 0.3, None)]
+    table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high", "p_value"])
+    table.to_csv(tmp_path / "c.csv", index=False)
+    first = write_report(model, tmp_path / "a.html", comparison=table)
+    page = Page(first)
+    assert_safe(page)
+    assert len(figures(page)) == 8
+    assert "recgan 0.4321 0.4100 \N{EN DASH} 0.4500 < 0.001" in page.words
+    assert "EASE 0.2500 0.2000 \N{EN DASH} 0.3000 \N{EN DASH}" in page.words
+    second = write_report(model, tmp_path / "b.html", comparison=tmp_path / "c.csv")
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="mean"), "'mean' missing"),
+        (lambda table: table.assign(low=np.nan), "missing values"),
+        (lambda table: pd.concat([table, table]), "more than once"),
+    ],
+)
+def test_bad_comparisons_are_refused(change, message):
+    table = pd.DataFrame({"model": ["a"], "metric": ["ndcg@10"], "mean": [0.4], "low": [0.3], "high": [0.5]})
+    assert np.isnan(read_comparison(table)["p_value"][0])
+    with pytest.raises(recgan.DataError, match=message):
+        read_comparison(change(table))
+
+
+def test_comparison_table_needs_models():
+    with pytest.raises(recgan.ConfigError, match="0 models"):
+        comparison_table({}, pd.DataFrame({"user_id": [1], "item_id": [1]}))
+
+
+def test_words_for_numbers():
+    assert words.number(1234567) == "1,234,567"
+    assert words.percent(0.00041).split() == ["0.04", "%"]
+    assert words.percent(0.0).split() == ["0", "%"]
+    assert words.percent(-0.0265, signed=True) == "\N{MINUS SIGN}2.6\N{NO-BREAK SPACE}%"
+    assert words.duration(59.94) == "59.9 s"
+    assert words.duration(3599.7) == "1 h 0 min"
+    assert plain("\x00 a\n\tb \ud800") == "a b"
+
+
+def test_nothing_of_the_model_changes(model, tmp_path):
+    before = model.info()
+    write_report(model, tmp_path / "r.html")
+    assert model.info() == before
+
+
+def test_default_users_have_short_to_long_histories(model, interactions):
+    chosen = reading.example_users(model)
+    lengths = interactions["user_id"].value_counts()
+    assert len(chosen) == len(set(chosen)) == 4
+    assert lengths[chosen].is_monotonic_increasing
