@@ -52,9 +52,11 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Map
 
 def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
-    text = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+    text = json.dumps({"format": FORMAT, **manifest, "files": files}, indent=1, allow_nan=False)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
     (folder / SEAL).write_text(hashlib.sha256(text.encode()).hexdigest() + "\n", encoding="ascii")
+    for path in folder.iterdir():
+        path.chmod(0o644)
     for path in [*folder.iterdir(), folder]:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)

@@ -131,7 +131,7 @@ def _values(lists: pd.DataFrame, split: recgan.Split) -> pd.DataFrame:
 
 
 def _setting(model: Any) -> str:
-    return str(getattr(model, "settings", "defaults"))
+    return str(getattr(model, "params", "defaults"))
 
 
 def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -156,16 +156,19 @@ def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[s
 
 
 def _show_comparison(console: Console, table: pd.DataFrame, result: dict[str, Any]) -> None:
-    shown = Table(title=f"Test users of {result['seeds']} random splits; the classics are tuned, recgan is not")
-    for column in ("model", "NDCG@10 (95 % interval)", "over splits", "Recall@20", "coverage", "seconds"):
+    shown = Table(title=f"Hidden likes of {result['seeds']} random splits; the classics are tuned, recgan is not")
+    for column in ("model", "NDCG@10", "95 % interval", "± splits", "Recall@20", "coverage", "seconds"):
         shown.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
-    wide = {metric: part.set_index("model") for metric, part in table.groupby("metric")}
-    for name, row in wide[METRICS[0]].sort_values("mean", ascending=False).iterrows():
+    recalls = table[table["metric"] == METRICS[1]].set_index("model")["mean"].to_dict()
+    rows = table[table["metric"] == METRICS[0]].sort_values("mean", ascending=False)
+    for row in rows.to_dict("records"):
+        name = row["model"]
         shown.add_row(
-            str(name),
-            f"{row['mean']:.4f} ({row['low']:.4f}-{row['high']:.4f})",
-            f"± {row['deviation']:.4f}",
-            f"{wide[METRICS[1]]['mean'][name]:.4f}",
+            name,
+            f"{row['mean']:.4f}",
+            f"{row['low']:.3f}-{row['high']:.3f}",
+            f"{row['deviation']:.4f}",
+            f"{recalls[name]:.4f}",
             f"{row['coverage']:.0%}",
             f"{result['seconds'][name]:.1f}",
         )

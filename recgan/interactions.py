@@ -57,7 +57,7 @@ def read_interactions(
     frame, problems = load_table(source, columns, INTERACTION_COLUMNS, "interactions")
     if min_rating is not None and RATING not in frame.columns:
         problems.add("min_rating needs a column 'rating'")
-    frame = _checked(frame, problems)
+    frame = checked(frame, problems)
     frame = _merged(frame, duplicates, problems.table)
     if min_rating is not None:
         frame = frame[frame[RATING] >= min_rating]
@@ -83,7 +83,12 @@ def _check_arguments(min_rating: float | None, min_user_items: int, duplicates: 
         raise ConfigError(f"min_rating must be a finite number or None, found {min_rating!r}")
 
 
-def _checked(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+def checked(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """The frame with sound ids, numbers and times in seconds, canonical columns first.
+
+    Raises:
+        DataError: with everything that is wrong, noted before or here.
+    """
     require_columns(frame, (USER, ITEM), problems)
     if RATING in frame.columns and WEIGHT in frame.columns:
         problems.add("columns 'rating' and 'weight' are both given: drop or rename one of them")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ import pandas as pd
 
 from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
 from recgan.histories import Histories
+from recgan.interactions import checked
 from recgan.ranking import ABSENT, Query
-from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids, require_columns
+from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids
+from recgan.tables import read_table
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 OnUnknown = Literal["fallback", "skip", "raise"]
@@ -134,8 +137,8 @@ class BaseRecommender(ABC):
         Args:
             users: ids; None for the users of `histories`, or without these for all known users.
             n: most items in a list.
-            histories: a frame user_id, item_id and, where they exist, timestamp or position; its users' stored
-                histories are replaced.
+            histories: user_id, item_id and, where they exist, timestamp or position, a frame or a path; its users'
+                stored histories are replaced.
             items: ids of the only items that may be listed, or {user_id: ids}.
             exclude: ids of items that must not be listed, or {user_id: ids}.
             filter_seen: whether items of the history are left out.
@@ -205,14 +208,13 @@ class BaseRecommender(ABC):
     def _one(self, user_id: Any, history: Any) -> Audience:
         """One user, known or not, with a history of item ids or a frame."""
         rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
-        rows = _check_histories(rows, [ITEM])
         ids = pd.Series([user_id], name=USER)
-        given = self._read(rows.assign(**{USER: 0}), Vocabulary([0]))
+        given = self._read(_check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
         return Audience(ids, self._users.numbers(ids), given, np.zeros(1, bool))
 
     def _given(self, users: Any, histories: Any) -> Audience:
         """Some users; where the frame has rows of one, they replace what is stored."""
-        frame = _check_histories(histories, [USER, ITEM])
+        frame = _check_histories(histories)
         owners = Vocabulary(frame[USER].drop_duplicates(), USER) if len(frame) else Vocabulary([])
         ids = owners.all_ids if users is None else _id_series(users, USER)
         stored = self._known(ids)
@@ -315,15 +317,12 @@ def _check_explore(explore: Any) -> float:
     return float(explore)
 
 
-def _check_histories(histories: Any, columns: list[str]) -> pd.DataFrame:
+def _check_histories(histories: Any) -> pd.DataFrame:
+    if isinstance(histories, (str, os.PathLike)):
+        histories = read_table(histories)
     if not isinstance(histories, pd.DataFrame):
-        raise DataError(f"histories: a frame with user_id and item_id, not {type(histories).__name__}")
-    problems = Problems("histories")
-    if require_columns(histories, columns, problems):
-        for column in columns:
-            check_ids(histories[column], problems)
-    problems.raise_if_any()
-    return histories
+        raise DataError(f"histories: a frame or a path, not {type(histories).__name__}")
+    return checked(histories.reset_index(drop=True), Problems("histories"))
 
 
 def _id_series(ids: Any, name: str) -> pd.Series:

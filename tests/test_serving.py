@@ -67,6 +67,8 @@ def test_histories_of_users_never_seen(model):
 def test_times_order_a_given_history(model):
     frame = pd.DataFrame({"user_id": [1, 1], "item_id": [5, 9], "timestamp": [2, 1]})
     assert model._given(None, frame).histories.of(0).tolist() == [9, 5]
+    frame["timestamp"] = ["2024-03-02", "2024-03-01T12:00"]
+    assert model._given(None, frame).histories.of(0).tolist() == [9, 5]
 
 
 def test_unknown_items_of_a_history_are_ignored_with_one_warning(model):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch.utils.data import DataLoader, IterableDataset
 
 from recgan.config import Config
+from recgan.errors import ConfigError
 from recgan.networks import Discriminator, Generator
 from recgan.training.batches import Batch
 from recgan.training.module import ConditionalGAN
@@ -111,14 +114,31 @@ def run_phase(
             num_sanity_val_steps=0,
             barebones=False,
         )
-        trainer.fit(module, DataLoader(batches, batch_size=None, num_workers=0))
+        _fit(trainer, module, DataLoader(batches, batch_size=None, num_workers=0))
     module.cpu()
+
+
+def _fit(trainer: pl.Trainer, module: ConditionalGAN, loader: DataLoader[Batch]) -> None:
+    """Fit; Ctrl-C stays a KeyboardInterrupt and its handler stays the caller's."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    try:
+        trainer.fit(module, loader)
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _loggers(config: Config, name: str) -> list[Logger] | bool:
     if config.log_dir is None:
         return False
     folder = Path(config.log_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"log_dir: {folder} cannot be written: {error}") from error
     return [
         CSVLogger(folder, name="csv", version=name, flush_logs_every_n_steps=1),
         TensorBoardLogger(folder, name="tensorboard", version=name),

@@ -51,7 +51,10 @@ class ConditionalGAN(pl.LightningModule):
         config = self.config
         varied = [p for name, p in self.generator.named_parameters() if name.startswith("variation.")]
         rest = [p for name, p in self.generator.named_parameters() if not name.startswith("variation.")]
-        groups = [{"params": varied}, {"params": rest, "lr": config.learning_rate * (GAME_RATE if self.game else 1.0)}]
+        groups: list[dict[str, Any]] = [
+            {"params": varied},
+            {"params": rest, "lr": config.learning_rate * (GAME_RATE if self.game else 1.0)},
+        ]
         generator = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
         playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
         discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99))

@@ -92,7 +92,7 @@ def train(
 
 
 def _config(config: Config | None, seed: int | None) -> Config:
-    config = config or Config()
+    config = Config() if config is None else config
     if not isinstance(config, Config):
         raise ConfigError(f"config: a recgan.Config, not {type(config).__name__}")
     return config if seed is None else Config(**{**config.model_dump(), "seed": seed})
@@ -105,8 +105,9 @@ def _read(interactions: Any, items: Any, users: Any, validation: Holdout | None,
         raise DataError("interactions: one single item leaves nothing to choose from")
     item_table = pd.DataFrame({ITEM: item_vocabulary.all_ids})
     if items is not None:
-        item_table = item_table.merge(read_items(items), on=ITEM, how="left")
-    user_table = None if users is None else read_users(users)
+        described = _same_ids(read_items(items), item_vocabulary, ITEM, "items")
+        item_table = item_table.merge(described, on=ITEM, how="left")
+    user_table = None if users is None else _same_ids(read_users(users), user_vocabulary, USER, "users")
     profiles = user_profiles(user_table, user_vocabulary.all_ids)
     whole = Histories.from_frame(frame, user_vocabulary, item_vocabulary)
     if validation is None:
@@ -124,6 +125,15 @@ def _read(interactions: Any, items: Any, users: Any, validation: Holdout | None,
         config.seed,
     )
     return Data(user_vocabulary, item_vocabulary, whole, profiles, item_table, inner, whole)
+
+
+def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:
+    if not vocabulary.same_type(table[column]):
+        raise DataError(
+            f"{name}: {column} holds ids such as {table[column].tolist()[0]!r}, the interactions hold "
+            f"ids such as {vocabulary.all_ids.tolist()[0]!r}; convert one of them"
+        )
+    return table
 
 
 class _Run:
@@ -196,11 +206,10 @@ class _Run:
     def _best_dense(self, spectrum: linear.Spectrum) -> tuple[linear.LowRank | None, float]:
         if len(self.data.items) > DENSE_ITEMS or not len(spectrum.values):
             return None, 0.0
-        tried = {lam: linear.ease(spectrum, lam) for lam in REGULARISATIONS}
-        values = {lam: self._value(block.scores) for lam, block in tried.items()}
+        values = {lam: self._value(linear.ease(spectrum, lam).scores) for lam in REGULARISATIONS}
         best = max(values, key=lambda lam: values[lam])
         self.report["regularisation"] = best
-        return tried[best], values[best]
+        return linear.ease(spectrum, best), values[best]
 
     def _best_sparse(self) -> tuple[linear.SparseRows, float]:
         histories = self.data.histories
@@ -225,6 +234,8 @@ class _Run:
 
         def measure(generator: Generator) -> float:
             candidate = replace(blocks, generator=generator)
+            if not len(self.data.validation):
+                return 0.0
             if not weights:
                 some = replace_validation(self.data.validation, 200)
                 unit = units(propose(candidate, some))
@@ -252,6 +263,10 @@ class _Run:
         return replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
 
     def _weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals, float]:
+        """The weights that validation chooses; popularity alone where nobody has two items to validate with."""
+        if not len(self.data.validation):
+            nothing = Proposals(np.empty((0, 0), np.int64), {})
+            return replace(blocks, weights=Weights(popularity=1.0)), nothing, 0.0
         proposals = propose(blocks, self.data.validation)
         weights, value = choose_weights(proposals, self.data.validation)
         return replace(blocks, weights=weights), proposals, value
@@ -292,6 +307,9 @@ class _Run:
         vectors = blocks.generator.item_vectors().numpy()
         traits = ItemTraits.of(data.histories, data.item_table, vectors, data.profiles)
         judge = Judge(discriminator, traits)
+        if not len(data.validation):
+            self.report["ablation"] = {}
+            return blocks, judge
         cases = judging.gather(blocks, judge, proposals, blocks.weights, data.validation, config.n_candidates)
         fitted, weight, without, with_judge = judging.fit_judge(
             discriminator, traits, cases, data.validation, config.seed

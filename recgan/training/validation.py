@@ -58,7 +58,7 @@ def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, 
 
     Args:
         histories: training interactions of U users.
-        most_users: most users that lose items; only those with at least three are asked.
+        most_users: most users that lose items; only those with at least two are asked.
         seed: of the draw.
 
     Returns:
@@ -66,7 +66,7 @@ def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, 
     """
     random = np.random.default_rng(seed)
     lengths = histories.lengths
-    able = np.flatnonzero(lengths >= 3)
+    able = np.flatnonzero(lengths >= 2)
     chosen = np.zeros(len(histories), bool)
     chosen[random.permutation(able)[:most_users]] = True
     hidden_count = np.where(chosen, np.maximum(1, lengths // 10), 0)
