@@ -181,17 +181,14 @@ class Discriminator(nn.Module):
         vector_dim: D.
         n_features: F.
         hidden: width of its layers.
-        dropout: dropout of the feature head.
     """
 
-    def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int, dropout: float) -> None:
+    def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int) -> None:
         super().__init__()
         self.item = nn.Sequential(nn.Linear(vector_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
         self.plain = nn.Linear(hidden, 1, bias=False)
         self.projection = nn.Linear(condition_dim, hidden, bias=False)
-        self.head = nn.Sequential(
-            nn.Linear(n_features + 1, hidden // 4), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden // 4, 1)
-        )
+        self.head = nn.Sequential(nn.Linear(n_features + 1, hidden // 8), nn.GELU(), nn.Linear(hidden // 8, 1))
         self.center: Tensor
         self.spread: Tensor
         self.register_buffer("center", torch.zeros(n_features))
@@ -262,7 +259,7 @@ def build_generator(
 def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discriminator:
     """The trained discriminator with these weights, in evaluation mode."""
     vector_dim, condition_dim = weights["item.0.weight"].shape[1], weights["projection.weight"].shape[1]
-    discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim, 0.0)
+    discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
     discriminator.load_state_dict(dict(weights))
     return discriminator.eval().requires_grad_(False)
 

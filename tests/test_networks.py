@@ -82,7 +82,7 @@ def test_bag_is_the_sum_over_the_root():
 
 
 def test_a_new_discriminator_has_no_opinion():
-    judge = Discriminator(D, D, 5, 32, 0.0)
+    judge = Discriminator(D, D, 5, 32)
     condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)
     assert judge.realism(condition, vectors).abs().max() == 0
     assert judge(condition, vectors, features).abs().max() == 0
@@ -90,7 +90,7 @@ def test_a_new_discriminator_has_no_opinion():
 
 def test_the_discriminator_reads_condition_vector_and_features():
     torch.manual_seed(0)
-    judge = Discriminator(D, D, 5, 32, 0.0)
+    judge = Discriminator(D, D, 5, 32)
     for parameter in judge.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)

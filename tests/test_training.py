@@ -35,7 +35,7 @@ def module(encoder: str = "bag", game: bool = True, **settings) -> ConditionalGA
     torch.manual_seed(0)
     config = Config(**{"embedding_dim": 16, "hidden_dim": 32, "noise_dim": 4, **settings})
     generator = build_generator(config, encoder, {"vectors": torch.randn(N, 16)}, window=10)
-    return ConditionalGAN(generator, Discriminator(16, 16, 5, 32, 0.0), config, game=game, n_steps=10)
+    return ConditionalGAN(generator, Discriminator(16, 16, 5, 32), config, game=game, n_steps=10)
 
 
 def batch_of(histories: Histories, encoder: str = "bag", game: bool = True):

@@ -175,4 +175,4 @@ def seeded(seed: int) -> Any:
 
 def new_discriminator(config: Config, width: int, n_features: int) -> Discriminator:
     """A discriminator that does not judge yet."""
-    return Discriminator(width, width, n_features, config.hidden_dim, 0.2)
+    return Discriminator(width, width, n_features, config.hidden_dim)

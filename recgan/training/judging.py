@@ -97,7 +97,7 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     Args:
         discriminator: its realism, learned in the game, is kept as it is.
         cases: whom to learn from.
-        seed: of dropout and order.
+        seed: of the order.
 
     Returns:
         The fitted copy, in evaluation mode.
@@ -109,20 +109,18 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     judge.center.copy_(shown.mean(0))
     judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
     scale = torch.ones((), requires_grad=True)
-    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     useful = np.flatnonzero(cases.positive.any(1).numpy())
     random = np.random.default_rng(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for _ in range(STEPS if len(useful) else 0):
-            part = cases.take(random.permutation(useful)[:256])
-            logits = scale * (part.relevance + judge.correct(part.realism, part.features))
-            loss = listwise_loss(logits, part.positive, part.present)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            schedule.step()
+    for _ in range(STEPS if len(useful) else 0):
+        part = cases.take(random.permutation(useful)[:256])
+        logits = scale * (part.relevance + judge.correct(part.realism, part.features))
+        loss = listwise_loss(logits, part.positive, part.present)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        schedule.step()
     return judge.eval().requires_grad_(False)
 
 
