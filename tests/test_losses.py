@@ -39,7 +39,11 @@ def test_listwise_loss_by_hand():
     present = torch.tensor([[True, True, True, False]])
     first = -math.log(math.e / (math.e + 1))
     second = -math.log(math.e**2 / (math.e**2 + 1))
-    assert float(losses.listwise_loss(logits, positive, present)) == pytest.approx((first + second) / 2, rel=1e-5)
+    weight = torch.tensor([1.0, 1.0, 3.0, 1.0])
+    loss = float(losses.listwise_loss(logits, positive, present, weight))
+    assert loss == pytest.approx((first + 3 * second) / 4, rel=1e-5)
+    nobody = torch.zeros_like(positive)
+    assert float(losses.listwise_loss(logits, nobody, present, weight)) == 0.0
 
 
 def test_sampled_ranking_loss_equals_the_full_one_when_everything_is_sampled():

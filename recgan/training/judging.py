@@ -17,6 +17,9 @@ from recgan.training.validation import Proposals, Validation
 
 FOLDS = 5
 STEPS = 150
+WEIGHT_DECAY = 3.0
+TOP = 5.0
+"""A real item at place r of stage one's list weighs 1 / (r + TOP): what stands far down will not be shown anyway."""
 FEWEST_USERS = 50
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -109,14 +112,15 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     judge.center.copy_(shown.mean(0))
     judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
     scale = torch.ones((), requires_grad=True)
-    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=0.1)
+    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    weight = 1.0 / (torch.arange(cases.numbers.shape[1]) + TOP)
     useful = np.flatnonzero(cases.positive.any(1).numpy())
     random = np.random.default_rng(seed)
     for _ in range(STEPS if len(useful) else 0):
         part = cases.take(random.permutation(useful)[:256])
         logits = scale * (part.relevance + judge.correct(part.realism, part.features))
-        loss = listwise_loss(logits, part.positive, part.present)
+        loss = listwise_loss(logits, part.positive, part.present, weight)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
