@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -156,8 +157,9 @@ def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[s
 
 
 def _show_comparison(console: Console, table: pd.DataFrame, result: dict[str, Any]) -> None:
-    shown = Table(title=f"Hidden likes of {result['seeds']} random splits; the classics are tuned, recgan is not")
-    for column in ("model", "NDCG@10", "95 % interval", "± splits", "Recall@20", "coverage", "seconds"):
+    title = f"Hidden likes of {result['seeds']} random splits; the classics are tuned, recgan is not"
+    shown = Table(title=title, box=SIMPLE, padding=(0, 1))
+    for column in ("model", "NDCG@10", "95 % interval", "splits ±", "Recall@20", "coverage", "seconds"):
         shown.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     recalls = table[table["metric"] == METRICS[1]].set_index("model")["mean"].to_dict()
     rows = table[table["metric"] == METRICS[0]].sort_values("mean", ascending=False)
@@ -187,7 +189,7 @@ def _titled(model: recgan.Recommender, lists: pd.DataFrame) -> pd.DataFrame:
 def _show_user(console: Console, model: recgan.Recommender, liked: pd.DataFrame, user: int) -> None:
     history = _titled(model, liked[liked[USER] == user].sort_values("timestamp").tail(5)[[ITEM]])
     console.print(f"\nUser {user} liked last: " + "; ".join(map(_named, history.to_dict("records"))))
-    shown = Table(title=f"Recommended to user {user}")
+    shown = Table(title=f"Recommended to user {user}", box=SIMPLE, padding=(0, 1))
     for column in ("rank", "film", "categories", "score"):
         shown.add_column(column, justify="right" if column in ("rank", "score") else "left")
     for row in _titled(model, model.recommend(user, 10)).to_dict("records"):

@@ -7,10 +7,21 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from contract import CONTRACT, remembered
 
 import recgan
 from recgan import artifact
 from recgan.errors import ArtifactError, ConfigError
+
+
+@pytest.fixture(scope="module")
+def fit(small_config):
+    return remembered(lambda frame: recgan.train(frame, config=small_config))
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+def test_the_contract_of_every_recommender(check, fit):
+    check(fit)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -236,6 +237,29 @@ def test_a_game_that_costs_accuracy_is_undone(interactions, small_config):
     info = recgan.train(interactions, config=Config(**settings)).info()
     game = info["game"]
     assert game["kept"] == (game["after"] >= game["before"])
+
+
+def test_an_undone_game_leaves_the_default_list_and_keeps_the_variation(interactions, small_config, monkeypatch):
+    from recgan.training import run
+
+    config = Config(**{**small_config.model_dump(), "max_metric_drop": 0.0})
+    monkeypatch.setattr(run._Run, "_weighed", lambda self, blocks: _falling(self, blocks))
+    undone = recgan.train(interactions, config=config)
+    assert not undone.info()["game"]["kept"]
+    without = recgan.train(interactions, config=Config(**{**config.model_dump(), "adversarial_epochs": 0}))
+    assert undone.item_vectors().equals(without.item_vectors())
+    assert undone.user_vectors().equals(without.user_vectors())
+    assert undone.info()["alarms"]["spread"] > without.info()["alarms"]["spread"] == pytest.approx(0.0, abs=1e-6)
+
+
+def _falling(self, blocks):
+    """Weights as ever, and a metric that falls with every call."""
+    from recgan.training.validation import choose_weights, propose
+
+    proposals = propose(blocks, self.data.validation)
+    weights, _ = choose_weights(proposals, self.data.validation)
+    self.calls = getattr(self, "calls", 0) + 1
+    return dataclasses.replace(blocks, weights=weights), proposals, 1.0 / self.calls
 
 
 def test_the_report_of_a_run(model):

@@ -28,7 +28,7 @@ from recgan.recommender import Recommender
 from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
 from recgan.training import judging
-from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.batches import TOKENS, SequenceBatches, SplitBatches
 from recgan.training.fitting import Watch, new_discriminator, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.reporting import alarms, fingerprint, versions
@@ -37,6 +37,9 @@ from recgan.vocabulary import Vocabulary
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 Result = TypeVar("Result")
+N_FEATURES = len(FEATURES) + 1
+"""The pair features and the relevance of stage one."""
+
 GAME_STEPS = 200
 """Fewest steps of the game, however few users there are: with fewer the noise gets no meaning."""
 
@@ -252,7 +255,7 @@ class _Run:
             batches = SequenceBatches(histories, blocks.window, config.seed)
         else:
             batches = SplitBatches(histories, config.batch_size, blocks.window, config.seed)
-        discriminator = new_discriminator(config, config.embedding_dim, len(FEATURES) + 1)
+        discriminator = new_discriminator(config, config.embedding_dim, N_FEATURES)
         module = ConditionalGAN(
             blocks.generator, discriminator, config, game=False, n_steps=len(batches) * config.epochs
         )
@@ -275,14 +278,11 @@ class _Run:
         """The adversarial phase, undone when it costs more of the validation metric than allowed."""
         config = self.config
         before, proposals, value = self._weighed(blocks)
-        discriminator = new_discriminator(config, config.embedding_dim, len(FEATURES) + 1)
+        discriminator = new_discriminator(config, config.embedding_dim, N_FEATURES)
+        ordered = blocks.generator.encoder.kind == "sequence"
+        size = min(config.batch_size, max(16, TOKENS // blocks.window)) if ordered else config.batch_size
         batches = SplitBatches(
-            self.data.histories,
-            config.batch_size,
-            blocks.window,
-            config.seed + 1,
-            ordered=blocks.generator.encoder.kind == "sequence",
-            set_size=config.slate_size,
+            self.data.histories, size, blocks.window, config.seed + 1, ordered=ordered, set_size=config.slate_size
         )
         epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-GAME_STEPS // max(1, len(batches))))
         if not epochs or not len(batches):
@@ -300,7 +300,14 @@ class _Run:
         discriminator = discriminator.cpu().eval().requires_grad_(False)
         if kept:
             return played, played_proposals, discriminator
-        return before, proposals, new_discriminator(config, config.embedding_dim, len(FEATURES) + 1)
+        return self._undone(before, module), proposals, new_discriminator(config, config.embedding_dim, N_FEATURES)
+
+    @staticmethod
+    def _undone(before: Blocks, module: ConditionalGAN) -> Blocks:
+        """The generator as it was before the game, but for its variation, which the default list does not use."""
+        state = before.generator.state_dict()
+        state |= {name: value for name, value in module.average.items() if name.startswith("variation.")}
+        return replace(before, generator=served_copy(before.generator, state))
 
     def _second_stage(self, blocks: Blocks, proposals: Proposals, discriminator: Any) -> tuple[Blocks, Judge]:
         data, config = self.data, self.config
