@@ -71,7 +71,7 @@ class Config(BaseModel):
     patience: int = Field(5, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
-    discriminator_learning_rate: float = Field(2e-4, gt=0.0, le=1.0)
+    discriminator_learning_rate: float = Field(2e-3, gt=0.0, le=1.0)
     weight_decay: float = Field(0.01, ge=0.0)
     ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
     clip_norm: float = Field(1.0, gt=0.0)
@@ -80,7 +80,7 @@ class Config(BaseModel):
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
     adversarial_epochs: int = Field(6, ge=0)
     adversarial_weight: float = Field(0.5, ge=0.0)
-    gradient_penalty: float = Field(0.5, ge=0.0)
+    gradient_penalty: float = Field(0.1, ge=0.0)
     slate_size: int = Field(8, ge=1)
     max_metric_drop: float = Field(0.005, ge=0.0, lt=1.0)
     n_candidates: int = Field(100, ge=1)
