@@ -159,7 +159,7 @@ def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[s
 def _show_comparison(console: Console, table: pd.DataFrame, result: dict[str, Any]) -> None:
     title = f"Hidden likes of {result['seeds']} random splits; the classics are tuned, recgan is not"
     shown = Table(title=title, box=SIMPLE, padding=(0, 1))
-    for column in ("model", "NDCG@10", "95 % interval", "splits ±", "Recall@20", "coverage", "seconds"):
+    for column in ("model", "NDCG@10", "95 % interval", "Recall@20", "coverage", "seconds"):
         shown.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     recalls = table[table["metric"] == METRICS[1]].set_index("model")["mean"].to_dict()
     rows = table[table["metric"] == METRICS[0]].sort_values("mean", ascending=False)
@@ -169,7 +169,6 @@ def _show_comparison(console: Console, table: pd.DataFrame, result: dict[str, An
             name,
             f"{row['mean']:.4f}",
             f"{row['low']:.3f}-{row['high']:.3f}",
-            f"{row['deviation']:.4f}",
             f"{recalls[name]:.4f}",
             f"{row['coverage']:.0%}",
             f"{result['seconds'][name]:.1f}",

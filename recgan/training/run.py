@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,25 +15,22 @@ import torch
 
 from recgan import linear
 from recgan.config import Config
-from recgan.errors import ConfigError, DataError
-from recgan.features import FEATURES, ItemTraits, user_profiles
+from recgan.errors import ConfigError
+from recgan.features import FEATURES, ItemTraits
 from recgan.histories import Histories
-from recgan.interactions import read_interactions
-from recgan.items import read_items, read_users
 from recgan.networks import Generator, build_generator
 from recgan.popularity import HALF_LIVES, log_popularity
 from recgan.progress import Progress
-from recgan.ranking import Blocks, Judge, Query, Ranker, Weights
+from recgan.ranking import Blocks, Judge, Ranker, Weights, top_items
 from recgan.recommender import Recommender
-from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
 from recgan.training import judging
 from recgan.training.batches import TOKENS, SequenceBatches, SplitBatches
+from recgan.training.data import Data, read_data
 from recgan.training.fitting import Watch, new_discriminator, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.reporting import alarms, fingerprint, versions
-from recgan.training.validation import Proposals, Validation, carve, choose_weights, from_holdout, propose, units
-from recgan.vocabulary import Vocabulary
+from recgan.training.validation import Proposals, Validation, choose_weights, propose, units
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 Result = TypeVar("Result")
@@ -45,19 +42,6 @@ GAME_STEPS = 200
 
 DENSE_ITEMS = 20_000
 """Catalogues up to this size try the dense shape of the linear block."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """The tables as numbers."""
-
-    users: Vocabulary
-    items: Vocabulary
-    histories: Histories
-    profiles: np.ndarray
-    item_table: pd.DataFrame
-    validation: Validation
-    whole: Histories
 
 
 def train(
@@ -89,7 +73,7 @@ def train(
     """
     started = time.perf_counter()
     config = _config(config, seed)
-    data = _read(interactions, items, users, validation, config)
+    data = read_data(interactions, items, users, validation, config)
     with Progress(config.progress) as progress, seeded(config.seed):
         return _Run(data, config, progress, started).recommender()
 
@@ -99,44 +83,6 @@ def _config(config: Config | None, seed: int | None) -> Config:
     if not isinstance(config, Config):
         raise ConfigError(f"config: a recgan.Config, not {type(config).__name__}")
     return config if seed is None else Config(**{**config.model_dump(), "seed": seed})
-
-
-def _read(interactions: Any, items: Any, users: Any, validation: Holdout | None, config: Config) -> Data:
-    frame = read_interactions(interactions)
-    user_vocabulary, item_vocabulary = Vocabulary.of(frame[USER]), Vocabulary.of(frame[ITEM])
-    if len(item_vocabulary) < 2:
-        raise DataError("interactions: one single item leaves nothing to choose from")
-    item_table = pd.DataFrame({ITEM: item_vocabulary.all_ids})
-    if items is not None:
-        described = _same_ids(read_items(items), item_vocabulary, ITEM, "items")
-        item_table = item_table.merge(described, on=ITEM, how="left")
-    user_table = None if users is None else _same_ids(read_users(users), user_vocabulary, USER, "users")
-    profiles = user_profiles(user_table, user_vocabulary.all_ids)
-    whole = Histories.from_frame(frame, user_vocabulary, item_vocabulary)
-    if validation is None:
-        kept, hidden = carve(whole, config.max_validation_users, config.seed)
-        chosen = np.flatnonzero(hidden.lengths)
-        query = Query(kept.take(chosen), kept.take(chosen), profiles[chosen])
-        inner = Validation(query, hidden.take(chosen), hidden.lengths[chosen], config.metric)
-        return Data(user_vocabulary, item_vocabulary, kept, profiles, item_table, inner, whole)
-    inner = from_holdout(
-        validation,
-        item_vocabulary,
-        lambda ids: user_profiles(user_table, ids),
-        config.metric,
-        config.max_validation_users,
-        config.seed,
-    )
-    return Data(user_vocabulary, item_vocabulary, whole, profiles, item_table, inner, whole)
-
-
-def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:
-    if not vocabulary.same_type(table[column]):
-        raise DataError(
-            f"{name}: {column} holds ids such as {table[column].tolist()[0]!r}, the interactions hold "
-            f"ids such as {vocabulary.all_ids.tolist()[0]!r}; convert one of them"
-        )
-    return table
 
 
 class _Run:
@@ -196,8 +142,6 @@ class _Run:
         return Blocks(generator, dense, sparse, popularity, Weights(), noise, window)
 
     def _value(self, scores: Callable[[Histories], np.ndarray]) -> float:
-        from recgan.ranking import top_items
-
         k = int(self.config.metric.split("@")[1])
         validation, rows = self.data.validation, []
         chunk = max(1, (1 << 23) // len(self.data.items))
@@ -280,7 +224,7 @@ class _Run:
         before, proposals, value = self._weighed(blocks)
         discriminator = new_discriminator(config, config.embedding_dim, N_FEATURES)
         ordered = blocks.generator.encoder.kind == "sequence"
-        size = min(config.batch_size, max(16, TOKENS // blocks.window)) if ordered else config.batch_size
+        size = min(config.batch_size, max(16, TOKENS // (2 * blocks.window))) if ordered else config.batch_size
         batches = SplitBatches(
             self.data.histories, size, blocks.window, config.seed + 1, ordered=ordered, set_size=config.slate_size
         )
