@@ -90,6 +90,15 @@ class Vocabulary:
         return pd.Series(self._index.take(np.asarray(numbers, np.int64)))
 
     def extended(self, ids: pd.Series) -> Vocabulary:
-        """A new vocabulary with the unknown ones among some ids appended at the end."""
+        """A new vocabulary with the unknown ones among some ids appended at the end.
+
+        Raises:
+            DataError: when the ids are of the other type, or too large for this one's integers.
+        """
         new = ids[self.numbers(ids) == UNKNOWN].drop_duplicates()
-        return Vocabulary(pd.concat([self.all_ids, new.astype(self._index.dtype)]), str(self._index.name))
+        if len(new) and not self.same_type(new):
+            raise DataError(f"{ids.name}: holds ids such as {new.tolist()[0]!r}, the known ones are of the other type")
+        appended = new.astype(self._index.dtype)
+        if appended.tolist() != new.tolist():
+            raise DataError(f"{ids.name}: holds ids too large for {self._index.dtype}")
+        return Vocabulary(pd.concat([self.all_ids, appended]), str(self._index.name))

@@ -337,7 +337,7 @@ def test_the_ids_are_never_confused(model, named_model, tmp_path):
         ({"users": [1, None]}, recgan.DataError, "1 null id"),
         ({"users": [1, "a"]}, recgan.DataError, "mixed"),
         ({"items": ["x"]}, recgan.DataError, "items: holds string ids"),
-        ({"histories": 3}, recgan.DataError, "histories: a frame with user_id and item_id, not int"),
+        ({"histories": 3}, recgan.DataError, "histories: a frame or a path, not int"),
         ({"histories": pd.DataFrame({"user_id": [1]})}, recgan.DataError, "column 'item_id' missing"),
         ({"histories": "nowhere.csv"}, recgan.DataError, "there is no such file"),
     ],

@@ -53,3 +53,7 @@ def test_extended_keeps_the_old_numbers():
     new = old.extended(pd.Series(["a", "c", "c"]))
     assert new.all_ids.tolist() == ["b", "a", "c"]
     assert len(old) == 2
+    with pytest.raises(DataError, match="other type"):
+        old.extended(pd.Series([1, 2]))
+    with pytest.raises(DataError, match="too large for int32"):
+        Vocabulary(pd.Series([1, 2], dtype="int32")).extended(pd.Series([2**32 + 7]))
