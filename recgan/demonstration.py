@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import recgan
-from recgan import metrics as formulas
 from recgan.progress import Progress
+from recgan.report.comparing import judged
 from recgan.schema import CATEGORIES, ITEM, RANK, SCORE, TITLE, USER, YEAR
 
 METRICS = ("ndcg@10", "recall@20", "coverage@10")
@@ -139,21 +139,15 @@ def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[s
     """Mean, interval and p-value of every model; a user counts once, with the mean over the splits."""
     means = {name: pd.concat(frames).groupby(level=0).mean() for name, frames in values.items()}
     classics = [name for name in means if name not in (OURS, OURS_PLAIN)]
-    rows, best = [], {}
-    for metric in METRICS[:2]:
-        best[metric] = max(classics, key=lambda name: float(means[name][metric].mean()))
-        for name, frame in means.items():
-            column = frame[metric].to_numpy(np.float64)
-            low, high = formulas.mean_interval(column, 9999, 0)
-            rival = means[best[metric]][metric].reindex(frame.index).to_numpy(np.float64)
-            p_value = np.nan if name == best[metric] else formulas.sign_flip_p_value(column - rival, 9999, 0)
-            deviation = float(np.std([float(one[metric].mean()) for one in values[name]]))
-            coverage = float(np.mean([one.attrs["coverage@10"] for one in values[name]]))
-            rows.append((name, metric, float(column.mean()), low, high, p_value, deviation, coverage))
-    columns = ["model", "metric", "mean", "low", "high", "p_value", "deviation", "coverage"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = judged(means, METRICS[:2], classics)
+    table["deviation"] = [
+        float(np.std([float(one[metric].mean()) for one in values[name]]))
+        for name, metric in zip(table["model"], table["metric"], strict=True)
+    ]
+    table["coverage"] = [float(np.mean([one.attrs["coverage@10"] for one in values[name]])) for name in table["model"]]
     ours = table[(table["model"] == OURS) & (table["metric"] == METRICS[0])].iloc[0]
-    return table, {"best_classic": best[METRICS[0]], "p_value": float(ours["p_value"])}
+    best = max(classics, key=lambda name: float(means[name][METRICS[0]].mean()))
+    return table, {"best_classic": best, "p_value": float(ours["p_value"])}
 
 
 def _show_comparison(console: Console, table: pd.DataFrame, result: dict[str, Any]) -> None:

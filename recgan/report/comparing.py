@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,17 +54,41 @@ def comparison_table(
     wanted = [metrics] if isinstance(metrics, str) else list(metrics)
     if not lists or n_resamples < 1 or seed < 0:
         raise ConfigError(f"comparison_table: {len(lists)} models, n_resamples={n_resamples}, seed={seed}")
-    frames = {name: evaluate(recommendations, truth, wanted, per_user=True) for name, recommendations in lists.items()}
+    frames = {
+        name: pd.DataFrame(evaluate(recommendations, truth, wanted, per_user=True))
+        for name, recommendations in lists.items()
+    }
+    return judged(frames, wanted, list(frames)[1:], n_resamples, seed)
+
+
+def judged(
+    values: Mapping[str, pd.DataFrame],
+    metrics: Iterable[str],
+    rivals: Sequence[str],
+    n_resamples: int = 9999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The table of a comparison from every model's metrics a user.
+
+    Args:
+        values: name of the model to a frame with a row a user, the same users in the same order, a column a metric.
+        metrics: columns that are judged.
+        rivals: models of which the best in a metric is what the others are tested against; may be none.
+        n_resamples: resamples of the bootstrap and of the sign-flip test.
+        seed: of the resampling.
+
+    Returns:
+        As `comparison_table`.
+    """
     rows = []
-    for metric in wanted:
-        values = {name: pd.DataFrame(frame)[metric].to_numpy(np.float64) for name, frame in frames.items()}
-        rivals = list(values)[1:]
-        best = max(rivals, key=lambda name: values[name].mean()) if rivals else None
-        for name, own in values.items():
+    for metric in metrics:
+        columns = {name: frame[metric].to_numpy(np.float64) for name, frame in values.items()}
+        best = max(rivals, key=lambda name: columns[name].mean()) if rivals else None
+        for name, own in columns.items():
             low, high = formulas.mean_interval(own, n_resamples, seed)
             p_value = np.nan
             if best is not None and name != best:
-                p_value = formulas.sign_flip_p_value(own - values[best], n_resamples, seed)
+                p_value = formulas.sign_flip_p_value(own - columns[best], n_resamples, seed)
             rows.append((name, metric, float(own.mean()), low, high, p_value))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

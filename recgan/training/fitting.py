@@ -15,10 +15,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader, IterableDataset
 
 from recgan.config import Config
 from recgan.errors import ConfigError
+from recgan.features import FEATURES
 from recgan.networks import Discriminator, Generator
 from recgan.training.batches import Batch
 from recgan.training.module import ConditionalGAN
@@ -119,11 +121,13 @@ def run_phase(
 
 
 def _fit(trainer: pl.Trainer, module: ConditionalGAN, loader: DataLoader[Batch]) -> None:
-    """Fit; Ctrl-C stays a KeyboardInterrupt and its handler stays the caller's."""
+    """Fit; Ctrl-C stays a KeyboardInterrupt, a termination stays one, and the handler stays the caller's."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         trainer.fit(module, loader)
+    except SIGTERMException:
+        raise
     except SystemExit:
         raise KeyboardInterrupt from None
     finally:
@@ -173,6 +177,6 @@ def seeded(seed: int) -> Any:
     return context()
 
 
-def new_discriminator(config: Config, width: int, n_features: int) -> Discriminator:
-    """A discriminator that does not judge yet."""
-    return Discriminator(width, width, n_features, config.hidden_dim)
+def new_discriminator(config: Config) -> Discriminator:
+    """A discriminator that does not judge yet; it reads the pair features and the relevance of stage one."""
+    return Discriminator(config.embedding_dim, config.embedding_dim, len(FEATURES) + 1, config.hidden_dim)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recgan.features import ItemTraits
 from recgan.losses import listwise_loss
 from recgan.networks import Discriminator
 from recgan.ranking import ABSENT, Blocks, Judge, Weights
@@ -135,13 +134,12 @@ def corrections(discriminator: Discriminator, cases: Cases) -> np.ndarray:
 
 
 def fit_judge(
-    discriminator: Discriminator, traits: ItemTraits, cases: Cases, validation: Validation, seed: int
+    discriminator: Discriminator, cases: Cases, validation: Validation, seed: int
 ) -> tuple[Discriminator, float, float, float]:
     """Fit the second stage and choose its weight on users that it has not learned from.
 
     Args:
         discriminator: from the game, or new.
-        traits: of the items; only handed through.
         cases: proposals for the validation users.
         validation: the users.
         seed: of folds and training.

@@ -16,7 +16,7 @@ import torch
 from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
-from recgan.features import FEATURES, ItemTraits
+from recgan.features import ItemTraits
 from recgan.histories import Histories
 from recgan.networks import Generator, build_generator
 from recgan.popularity import HALF_LIVES, log_popularity
@@ -30,13 +30,10 @@ from recgan.training.data import Data, read_data
 from recgan.training.fitting import Watch, new_discriminator, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.reporting import alarms, fingerprint, versions
-from recgan.training.validation import Proposals, Validation, choose_weights, propose, units
+from recgan.training.validation import Proposals, choose_weights, propose, units
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 Result = TypeVar("Result")
-N_FEATURES = len(FEATURES) + 1
-"""The pair features and the relevance of stage one."""
-
 GAME_STEPS = 200
 """Fewest steps of the game, however few users there are: with fewer the noise gets no meaning."""
 
@@ -125,9 +122,8 @@ class _Run:
     def _closed_forms(self) -> Blocks:
         """Both shapes of the linear block, each with its best setting, and the start of the item vectors."""
         data, config = self.data, self.config
-        spectrum = linear.spectrum(data.histories, seed=config.seed)
         vectors = torch.from_numpy(linear.start_vectors(data.histories, config.embedding_dim, config.seed))
-        dense, dense_value = self._best_dense(spectrum)
+        dense, dense_value = self._best_dense()
         sparse, sparse_value = self._best_sparse()
         kind = config.encoder
         if kind == "auto":
@@ -150,9 +146,10 @@ class _Run:
             rows.append(top_items(query.mask(scores(query.histories)), k)[0])
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
 
-    def _best_dense(self, spectrum: linear.Spectrum) -> tuple[linear.LowRank | None, float]:
-        if len(self.data.items) > DENSE_ITEMS or not len(spectrum.values):
+    def _best_dense(self) -> tuple[linear.LowRank | None, float]:
+        if len(self.data.items) > DENSE_ITEMS:
             return None, 0.0
+        spectrum = linear.spectrum(self.data.histories, seed=self.config.seed)
         values = {lam: self._value(linear.ease(spectrum, lam).scores) for lam in REGULARISATIONS}
         best = max(values, key=lambda lam: values[lam])
         self.report["regularisation"] = best
@@ -175,6 +172,11 @@ class _Run:
         best = max(values, key=lambda life: values[life])
         return best, tried[best]
 
+    @property
+    def _strongest(self) -> str:
+        """The shape of the linear block that does better alone, by its name in Weights."""
+        return "dense" if self.report["dense"] >= self.report["sparse"] else "sparse"
+
     def _measure(self, blocks: Blocks) -> Callable[[Generator], float]:
         """Validation metric of a generator beside the linear block, both with equal say."""
         weights: dict[str, float] = {}
@@ -184,10 +186,8 @@ class _Run:
             if not len(self.data.validation):
                 return 0.0
             if not weights:
-                some = replace_validation(self.data.validation, 200)
-                unit = units(propose(candidate, some))
-                strongest = "dense" if self.report["dense"] >= self.report["sparse"] else "sparse"
-                weights[strongest] = unit["generated"] / unit[strongest]
+                unit = units(propose(candidate, self.data.validation.first(200)))
+                weights[self._strongest] = unit["generated"] / unit[self._strongest]
             return self.data.validation.measure(Ranker(replace(candidate, weights=Weights(**weights)), None, 1))
 
         return measure
@@ -199,7 +199,7 @@ class _Run:
             batches = SequenceBatches(histories, blocks.window, config.seed)
         else:
             batches = SplitBatches(histories, config.batch_size, blocks.window, config.seed)
-        discriminator = new_discriminator(config, config.embedding_dim, N_FEATURES)
+        discriminator = new_discriminator(config)
         module = ConditionalGAN(
             blocks.generator, discriminator, config, game=False, n_steps=len(batches) * config.epochs
         )
@@ -222,7 +222,7 @@ class _Run:
         """The adversarial phase, undone when it costs more of the validation metric than allowed."""
         config = self.config
         before, proposals, value = self._weighed(blocks)
-        discriminator = new_discriminator(config, config.embedding_dim, N_FEATURES)
+        discriminator = new_discriminator(config)
         ordered = blocks.generator.encoder.kind == "sequence"
         size = min(config.batch_size, max(16, TOKENS // (2 * blocks.window))) if ordered else config.batch_size
         batches = SplitBatches(
@@ -244,7 +244,7 @@ class _Run:
         discriminator = discriminator.cpu().eval().requires_grad_(False)
         if kept:
             return played, played_proposals, discriminator
-        return self._undone(before, module), proposals, new_discriminator(config, config.embedding_dim, N_FEATURES)
+        return self._undone(before, module), proposals, new_discriminator(config)
 
     @staticmethod
     def _undone(before: Blocks, module: ConditionalGAN) -> Blocks:
@@ -262,9 +262,7 @@ class _Run:
             self.report["ablation"] = {}
             return blocks, judge
         cases = judging.gather(blocks, judge, proposals, blocks.weights, data.validation, config.n_candidates)
-        fitted, weight, without, with_judge = judging.fit_judge(
-            discriminator, traits, cases, data.validation, config.seed
-        )
+        fitted, weight, without, with_judge = judging.fit_judge(discriminator, cases, data.validation, config.seed)
         self.report["ablation"] = self._ablation(blocks, proposals, without, with_judge)
         weights = replace(blocks.weights, discriminator=weight)
         return replace(blocks, weights=weights), Judge(fitted, traits)
@@ -279,8 +277,7 @@ class _Run:
 
         linear_only = replace(chosen, generated=0.0, popularity=0.0)
         if not chosen.dense and not chosen.sparse:
-            strongest = "dense" if self.report["dense"] >= self.report["sparse"] else "sparse"
-            linear_only = replace(linear_only, **{strongest: 1.0})
+            linear_only = replace(linear_only, **{self._strongest: 1.0})
         keys = np.arange(len(validation), dtype=np.uint64)
         noisy = replace(validation, query=replace(validation.query, explore=1.0, keys=keys))
         return {
@@ -313,11 +310,3 @@ def _dense_scores(block: linear.SparseRows, histories: Histories) -> np.ndarray:
 
 def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:
     return np.tile(scores, (len(histories), 1))
-
-
-def replace_validation(validation: Validation, most: int) -> Validation:
-    """The first users of a validation."""
-    rows = np.arange(min(most, len(validation)))
-    return Validation(
-        validation.query.take(rows), validation.truth.take(rows), validation.n_relevant[rows], validation.metric
-    )

@@ -47,6 +47,11 @@ class Validation:
         """Which listed items were held out, (V, K) bool."""
         return self.truth.holds(numbers)
 
+    def first(self, most: int) -> Validation:
+        """The first users."""
+        rows = np.arange(min(most, len(self)))
+        return Validation(self.query.take(rows), self.truth.take(rows), self.n_relevant[rows], self.metric)
+
     def measure(self, ranker: Ranker) -> float:
         """Mean of the metric over the users, by the code that serves."""
         numbers, _ = ranker.rank(self.query, int(self.metric.split("@")[1]))
