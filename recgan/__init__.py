@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from recgan.splits import split_ratio as split_ratio
     from recgan.splits import split_users as split_users
     from recgan.training import train as train
+    from recgan.training import tune as tune
 
 _HOME = {
     "ArtifactError": "errors",
@@ -67,6 +68,7 @@ _HOME = {
     "split_ratio": "splits",
     "split_users": "splits",
     "train": "training",
+    "tune": "training",
 }
 
 __all__ = sorted([*_HOME, "baselines"])

@@ -22,23 +22,25 @@ class Config(BaseModel):
         dropout: share dropped in the condition encoder; None follows from the encoder.
         encoder: "bag" reads a history as a set, "sequence" in its order; "auto" lets validation decide.
         window: most history items that the encoder reads; None follows from the encoder and the data.
-        epochs: most passes over the users in the ranking phase.
+        epochs: most passes over the users in the ranking phase; None follows from the encoder.
         patience: validations without a better result before the ranking phase stops.
         batch_size: users in one step.
-        learning_rate: of the generator (AdamW, cosine decay).
+        learning_rate: of the generator (AdamW, cosine decay); None follows from the encoder.
         discriminator_learning_rate: of the discriminator in the game (Adam, betas 0 and .99).
-        weight_decay: of both.
+        weight_decay: of the generator (decoupled); None follows from the encoder.
         ema_decay: of the running average of the generator's weights that is served.
         clip_norm: largest gradient norm in a step.
-        full_softmax_items: catalogues up to this size get the softmax over every item.
+        full_softmax_items: catalogues up to this size get the softmax over every item; None follows from the data.
         n_negatives: shared uniform negatives in a step, for larger catalogues.
         adversarial: loss of the game; "none" switches it off.
-        adversarial_epochs: passes over the users in the game.
+        adversarial_epochs: passes over the users in the game, more of them for few users, shorter ones for many.
         adversarial_weight: of the game's loss beside the ranking loss.
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
         slate_size: items that one draw must explain together.
         max_metric_drop: relative fall of the validation metric at which the game is undone.
         n_candidates: K, proposals that the discriminator re-orders.
+        time_limit: seconds that the training of the generator may take, half of them for ranking, a quarter each for
+            the game and for the refit; learning rates decay to fit. None for no limit.
         metric: what validation maximises, for example "ndcg@10".
         max_validation_users: most users that validation reads.
         seed: of everything random.
@@ -67,15 +69,15 @@ class Config(BaseModel):
     dropout: float | None = Field(None, ge=0.0, lt=1.0)
     encoder: Literal["auto", "bag", "sequence"] = "auto"
     window: int | None = Field(None, ge=1, le=100_000)
-    epochs: int = Field(60, ge=0, le=100_000)
-    patience: int = Field(5, ge=1)
+    epochs: int | None = Field(None, ge=0, le=100_000)
+    patience: int = Field(10, ge=1)
     batch_size: int = Field(128, ge=1)
-    learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
+    learning_rate: float | None = Field(None, gt=0.0, le=1.0)
     discriminator_learning_rate: float = Field(2e-3, gt=0.0, le=1.0)
-    weight_decay: float = Field(0.01, ge=0.0)
+    weight_decay: float | None = Field(None, ge=0.0)
     ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
     clip_norm: float = Field(1.0, gt=0.0)
-    full_softmax_items: int = Field(20_000, ge=1)
+    full_softmax_items: int | None = Field(None, ge=1)
     n_negatives: int = Field(1024, ge=1)
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
     adversarial_epochs: int = Field(6, ge=0)
@@ -84,8 +86,9 @@ class Config(BaseModel):
     slate_size: int = Field(8, ge=1)
     max_metric_drop: float = Field(0.005, ge=0.0, lt=1.0)
     n_candidates: int = Field(100, ge=1)
+    time_limit: float | None = Field(None, gt=0.0)
     metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
-    max_validation_users: int = Field(2000, ge=1)
+    max_validation_users: int = Field(5000, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     progress: bool = True
@@ -96,6 +99,17 @@ class Config(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             raise ConfigError(f"config: {_told(error)}") from None
+
+    def changed(self, **settings: Any) -> Config:
+        """A copy with some settings changed.
+
+        Args:
+            settings: by name.
+
+        Raises:
+            ConfigError: for an unknown key or a value out of range.
+        """
+        return Config(**{**self.model_dump(), **settings})
 
     @classmethod
     def read(cls, path: str | Path) -> Config:

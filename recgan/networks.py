@@ -58,7 +58,7 @@ class SequenceEncoder(nn.Module):
     A learned token opens every sequence, so an empty history has a condition too and no row is ever fully masked.
 
     Args:
-        embeddings: starting values, (N, C) float32.
+        width: length of the item vectors that it reads, C.
         length: the most items read.
         heads: attention heads; divides C.
         dropout: dropout of embeddings and layers.
@@ -67,10 +67,8 @@ class SequenceEncoder(nn.Module):
 
     kind = "sequence"
 
-    def __init__(self, embeddings: Tensor, length: int, heads: int, dropout: float, layers: int = 1) -> None:
+    def __init__(self, width: int, length: int, heads: int, dropout: float, layers: int = 1) -> None:
         super().__init__()
-        width = embeddings.shape[1]
-        self.embeddings = nn.Parameter(embeddings.clone())
         self.scale = nn.Parameter(torch.tensor(width**0.5))
         self.opening = nn.Parameter(torch.randn(width) * 0.02)
         self.positions = nn.Parameter(torch.randn(length + 1, width) * 0.02)
@@ -83,21 +81,20 @@ class SequenceEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def states(self, items: Tensor) -> Tensor:
-        """Condition after every prefix: (B, L) int64 -> (B, L + 1, C) float32, the first for the empty history."""
-        tokens = self.scale * functional.embedding(items, self.embeddings)  # (B, L, C)
-        opening = self.opening.expand(len(items), 1, -1)
-        states = torch.cat([opening, tokens], dim=1) + self.positions[: items.shape[1] + 1]
+    def states(self, vectors: Tensor) -> Tensor:
+        """Condition after every prefix: item vectors (B, L, C) float32 -> (B, L + 1, C), the first for no history."""
+        opening = self.opening.expand(len(vectors), 1, -1)
+        states = torch.cat([opening, self.scale * vectors], dim=1) + self.positions[: vectors.shape[1] + 1]
         states = self.dropout(states)
         causal = nn.Transformer.generate_square_subsequent_mask(states.shape[1], device=states.device)
         for block in self.blocks:
             states = block(states, src_mask=causal, is_causal=True)
         return self.norm(states)  # type: ignore[no-any-return]
 
-    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
-        """Condition of every user: (B, L) int64 and (B, L) bool, padded on the right -> (B, C) float32."""
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Condition of every user: (B, L, C) float32 and (B, L) bool, padded on the right -> (B, C) float32."""
         last = mask.sum(1)
-        return self.states(items)[torch.arange(len(items), device=items.device), last]
+        return self.states(vectors)[torch.arange(len(vectors), device=vectors.device), last]
 
 
 class Generator(nn.Module):
@@ -107,7 +104,7 @@ class Generator(nn.Module):
 
     Args:
         encoder: turns a history into a condition (B, C).
-        vectors: starting values of the item vectors, (N, D) float32.
+        vectors: starting values of the item vectors, (N, D) float32; a sequence encoder reads the same ones.
         condition_dim: C.
         noise_dim: Z.
         hidden: width of R.
@@ -147,6 +144,18 @@ class Generator(nn.Module):
         """Unit item vectors, (N, D) float32."""
         return functional.normalize(self.vectors, dim=1)
 
+    def condition(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Condition of every user: item numbers (B, L) int64, mask (B, L) bool -> (B, C) float32."""
+        if isinstance(self.encoder, SequenceEncoder):
+            return self.encoder(functional.embedding(items, self.vectors), mask)  # type: ignore[no-any-return]
+        return self.encoder(items, mask)  # type: ignore[no-any-return]
+
+    def states(self, items: Tensor) -> Tensor:
+        """Condition after every prefix of a sequence: (B, L) int64 -> (B, L + 1, C) float32."""
+        if not isinstance(self.encoder, SequenceEncoder):
+            raise TypeError("only a sequence has states")
+        return self.encoder.states(functional.embedding(items, self.vectors))
+
     def wanted(self, condition: Tensor, noise: Tensor | None = None) -> Tensor:
         """Wanted item vectors, scaled so that their inner products with the item vectors are the logits.
 
@@ -167,7 +176,7 @@ class Generator(nn.Module):
 
     def forward(self, items: Tensor, mask: Tensor, noise: Tensor | None = None) -> Tensor:
         """Histories (B, L) int64 with mask (B, L) bool -> wanted vectors (B, D), or (B, S, D) with noise (S, Z)."""
-        return self.wanted(self.encoder(items, mask), noise)
+        return self.wanted(self.condition(items, mask), noise)
 
 
 class Discriminator(nn.Module):
@@ -249,7 +258,7 @@ def build_generator(
         encoder = BagEncoder(vectors, config.hidden_dim, dropout)
     else:
         heads = max(head for head in (4, 2, 1) if (width % head == 0 and head <= width // 32) or head == 1)
-        encoder = SequenceEncoder(vectors, length, heads, dropout)
+        encoder = SequenceEncoder(width, length, heads, dropout)
     generator = Generator(encoder, vectors, condition_dim=width, noise_dim=config.noise_dim, hidden=config.hidden_dim)
     if len(start) > 1:
         generator.load_state_dict(dict(start))

@@ -7,7 +7,7 @@ import numpy as np
 from recgan.histories import Histories
 
 DAY = 86_400.0
-HALF_LIVES: tuple[float | None, ...] = (None, 365.0, 90.0, 30.0, 7.0)
+HALF_LIVES: tuple[float | None, ...] = (None, 365.0, 90.0, 30.0, 7.0, 3.0, 1.0)
 """Half-lives in days that validation chooses from; None never forgets."""
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ABSENT = -1
 """Item number that fills the end of a short list."""
 
-SCORED_WHOLE = 20_000
+SCORED_WHOLE = 100_000
 """Catalogues up to this size are scored whole, which is as exact as a search and faster."""
 
 CELLS = 1 << 24
@@ -112,7 +112,7 @@ class Blocks:
         """Conditions of B users, (B, C) float32."""
         items, mask = histories.window(np.arange(len(histories)), self.window)
         with torch.no_grad():
-            conditions: torch.Tensor = self.generator.encoder(torch.from_numpy(items), torch.from_numpy(mask))
+            conditions: torch.Tensor = self.generator.condition(torch.from_numpy(items), torch.from_numpy(mask))
         return conditions
 
     def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ import pytest
 
 from recgan import linear
 from recgan.histories import Histories
+from recgan.linear import counts, spectral
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def test_ease_equals_the_textbook(histories, regularisation):
 
 def test_truncated_spectrum_holds_the_leading_part(histories, monkeypatch):
     full = linear.spectrum(histories)
-    monkeypatch.setattr(linear, "FULL_SPECTRUM", 10)
+    monkeypatch.setattr(spectral, "FULL_SPECTRUM", 10)
     leading = linear.spectrum(histories, rank=5)
     np.testing.assert_allclose(leading.values, full.values[:5], rtol=1e-2)  # found by iteration in a flat spectrum
     assert abs(leading.vectors[:, 0] @ full.vectors[:, 0]) == pytest.approx(1.0, abs=1e-4)
@@ -47,10 +48,39 @@ def brute_transitions(lists, n, reach, gap_decay, backward, shrinkage, a, b):
 def test_transitions_equal_brute_force(histories):
     lists = [histories.of(u) for u in range(len(histories))]
     expected = brute_transitions(lists, 40, 4, 0.8, 0.3, 7.0, 0.7, 0.3)
+    found = linear.transition_counts(histories, reach=4, gap_decay=0.8)
     block = linear.transitions(
-        histories, reach=4, gap_decay=0.8, backward=0.3, shrinkage=7.0, from_power=0.7, to_power=0.3, keep=40
+        histories, backward=0.3, shrinkage=7.0, from_power=0.7, to_power=0.3, keep=40, counts=found
     )
     np.testing.assert_allclose(block.rows.toarray(), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_transition_counts_fade_with_time_and_with_the_length_of_a_history():
+    day = 86_400.0
+    offsets, items = np.array([0, 2, 5]), np.array([0, 1, 2, 3, 2])
+    histories = Histories(offsets, items, 4, np.array([0.0, 5.0, 0.0, 5.0, 10.0]) * day, True)
+    found = linear.transition_counts(histories, reach=1, half_life=5.0, user_power=1.0).toarray()
+    expected = np.zeros((4, 4))
+    expected[0, 1], expected[2, 3], expected[3, 2] = 1 / 2 * 1 / 2, 1 / 2 * 1 / 3, 1 * 1 / 3
+    np.testing.assert_allclose(found, expected)
+
+
+def test_rows_shrink_as_the_catalogue_grows(monkeypatch):
+    monkeypatch.setattr(counts, "ENTRIES", 4000)
+    assert [counts.kept_entries(n) for n in (1, 10, 50, 1000)] == [400, 400, 80, 20]
+
+
+def test_vectors_of_the_order_put_neighbours_in_time_together():
+    random = np.random.default_rng(0)
+    chains = [(start + np.arange(6)) % 20 + 20 * (start % 2) for start in random.integers(0, 20, 300)]
+    histories = Histories.from_lists(chains, 40)
+    some = linear.transition_counts(histories, reach=2)
+    vectors = linear.order_vectors(some, histories.counts(), 6, seed=1)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+    cosines = vectors @ vectors.T
+    assert (cosines[np.arange(19), np.arange(1, 20)] > cosines[np.arange(10), np.arange(10, 20)].mean() + 0.2).all()
+    np.testing.assert_array_equal(vectors, linear.order_vectors(some, histories.counts(), 6, seed=1))
+    assert linear.order_vectors(some, histories.counts(), 64).shape == (40, 64)
 
 
 def test_transitions_score_the_newest_item_most(histories):
@@ -63,14 +93,16 @@ def test_transitions_score_the_newest_item_most(histories):
 
 def test_neighbours_equal_brute_force_and_keep_the_largest(histories):
     x = histories.matrix().toarray()
-    counts = x.sum(0) + 5.0
-    full = x.T @ x / np.sqrt(np.outer(counts, counts))
+    sizes, popularity = x.sum(1).clip(1), x.sum(0) + 5.0
+    full = (x / sizes[:, None] ** 0.7).T @ x / np.outer(popularity**0.6, popularity**0.2)
     np.fill_diagonal(full, 0.0)
-    np.testing.assert_allclose(linear.neighbours(histories, shrinkage=5.0, keep=40).rows.toarray(), full, rtol=1e-5)
-    few = linear.neighbours(histories, shrinkage=5.0, keep=3).rows.toarray()
+    settings = {"user_power": 0.7, "from_power": 0.6, "to_power": 0.2, "shrinkage": 5.0}
+    found = linear.neighbours(histories, **settings, keep=40).rows.toarray()
+    np.testing.assert_allclose(found, full, rtol=1e-4, atol=1e-7)
+    few = linear.neighbours(histories, **settings, keep=3).rows.toarray()
     assert ((few > 0).sum(1) <= 3).all()
     for row in range(40):
-        np.testing.assert_allclose(np.sort(few[row])[-3:], np.sort(full[row])[-3:], rtol=1e-5)
+        np.testing.assert_allclose(np.sort(few[row])[-3:], np.sort(full[row])[-3:], rtol=1e-4)
 
 
 def test_start_vectors_are_unit_and_seeded(histories):
@@ -78,6 +110,17 @@ def test_start_vectors_are_unit_and_seeded(histories):
     assert vectors.shape == (40, 64)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
     np.testing.assert_array_equal(vectors, linear.start_vectors(histories, 64, seed=3))
+
+
+def test_the_low_pass_filter_is_the_formula_of_the_paper():
+    random = np.random.default_rng(0)
+    groups = [random.permutation(np.arange(8) + 8 * (user % 5))[: 4 + user % 3] for user in range(200)]
+    histories = Histories.from_lists(groups, 40)
+    x = histories.matrix().toarray().astype(np.float64)
+    users, items = x.sum(1), x.sum(0)
+    vectors = np.linalg.svd(x / np.sqrt(np.outer(users, items)))[2][:5].T  # five groups: a gap behind the fifth value
+    expected = x @ (vectors @ vectors.T * np.sqrt(items) / np.sqrt(items)[:, None])
+    np.testing.assert_allclose(linear.low_pass(histories, 5).scores(histories), expected, atol=1e-3)
 
 
 def test_inputs_are_left_alone(histories):

@@ -25,7 +25,7 @@ MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], dtype=t
 
 
 def test_a_new_generator_is_deterministic(some):
-    condition = some.encoder(ITEMS, MASK)
+    condition = some.condition(ITEMS, MASK)
     draws = some.wanted(condition, torch.randn(6, Z))
     assert draws.shape == (3, 6, D)
     torch.testing.assert_close(draws, some.wanted(condition).unsqueeze(1).expand(3, 6, D))
@@ -65,11 +65,11 @@ def test_a_bag_ignores_the_order_and_a_sequence_does_not():
 
 
 def test_a_sequence_does_not_see_the_future():
-    encoder = generator("sequence").encoder
+    some = generator("sequence")
     items = torch.randint(0, N, (2, 6))
     changed = items.clone()
     changed[:, 4:] = (changed[:, 4:] + 1) % N
-    before, after = encoder.states(items), encoder.states(changed)
+    before, after = some.states(items), some.states(changed)
     torch.testing.assert_close(before[:, :5], after[:, :5])
     assert (before[:, 5:] - after[:, 5:]).abs().max() > 1e-4
 
@@ -105,3 +105,13 @@ def test_sequence_longer_than_its_positions_is_cut_by_the_window():
     encoder = generator("sequence").encoder
     assert isinstance(encoder, SequenceEncoder)
     assert len(encoder.positions) == 9
+
+
+def test_a_sequence_reads_the_vectors_that_it_is_compared_with():
+    some = generator("sequence")
+    before = some(ITEMS, MASK)
+    with torch.no_grad():
+        some.vectors[1, 0] += 3.0
+    assert (some(ITEMS, MASK) - before).abs().amax(1)[0] > 1e-3
+    with pytest.raises(TypeError, match="sequence"):
+        generator("bag").states(ITEMS)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,14 @@ from recgan.config import Config
 from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.histories import Histories
 from recgan.networks import Discriminator, build_generator
+from recgan.ranking import Query, Weights
+from recgan.training import run
 from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
 from recgan.training.module import ConditionalGAN
-from recgan.training.validation import carve
+from recgan.training.plan import Plan, plan
+from recgan.training.validation import Validation, carve
 
 N = 40
 KINDS = ["relativistic", "non-saturating", "wgan-gp", "hinge"]
@@ -32,11 +37,22 @@ def histories() -> Histories:
     return Histories(flat.offsets, flat.items, N, np.arange(len(flat.items), dtype=np.float64), True)
 
 
-def module(encoder: str = "bag", game: bool = True, **settings) -> ConditionalGAN:
+def module(encoder: str = "bag", game: bool = True, seconds: float | None = None, **settings) -> ConditionalGAN:
     torch.manual_seed(0)
     config = Config(**{"embedding_dim": 16, "hidden_dim": 32, "noise_dim": 4, **settings})
     generator = build_generator(config, encoder, {"vectors": torch.randn(N, 16)}, window=10)
-    return ConditionalGAN(generator, Discriminator(16, 16, 5, 32), config, game=game, n_steps=10)
+    judge, full = Discriminator(16, 16, 5, 32), config.full_softmax_items is None
+    return ConditionalGAN(
+        generator,
+        judge,
+        config,
+        game=game,
+        learning_rate=1e-3,
+        weight_decay=0.01,
+        n_steps=10,
+        full_softmax=full,
+        seconds=seconds,
+    )
 
 
 def batch_of(histories: Histories, encoder: str = "bag", game: bool = True):
@@ -155,6 +171,86 @@ def test_carving_loses_nothing(histories):
     for user in range(len(histories)):
         assert kept.of(user).tolist() + hidden.of(user).tolist() == histories.of(user).tolist()
     assert 0 < (hidden.lengths > 0).sum() <= 50
+
+
+def test_with_a_clock_the_last_events_are_carved():
+    """Rows of 20 users over 50 moments; the newest tenth has a past, so everything after one moment is hidden."""
+    random = np.random.default_rng(0)
+    lists = [np.sort(random.permutation(50)[:20]) for _ in range(20)]
+    flat = Histories.from_lists([random.permutation(N)[:20] for _ in lists], N)
+    histories = Histories(flat.offsets, flat.items, N, np.concatenate(lists).astype(np.float64), True)
+    for most in (20, 5):
+        kept, hidden = carve(histories, most, seed=0)
+        assert kept.times.max() <= hidden.times.min()
+        assert 0 < (hidden.lengths > 0).sum() <= most
+        assert len(kept.items) + len(hidden.items) == len(histories.items)
+        assert len(hidden.items) <= len(histories.items) // 10
+    strangers = Histories(flat.offsets, flat.items, N, np.repeat(np.arange(20.0), 20), True)
+    kept, hidden = carve(strangers, 20, seed=0)
+    assert ((kept.lengths == 18) & (hidden.lengths == 2)).all()
+
+
+def test_the_plan_follows_the_data_and_the_settings(histories):
+    bag, sequence = (plan(Config(), histories, kind) for kind in ("bag", "sequence"))
+    assert (bag.window, bag.full_softmax, bag.game_epochs * bag.game_batches) == (1000, True, 200)
+    assert 20 <= sequence.window <= 200
+    assert sequence.learning_rate > bag.learning_rate
+    many = histories.take(np.arange(90).repeat(2000))
+    assert 390 <= plan(Config(), many, "bag").game_epochs * plan(Config(), many, "bag").game_batches <= 410
+    large = dataclasses.replace(histories, n_items=10**8)
+    assert not plan(Config(), large, "bag").full_softmax
+    said = {
+        "window": 7,
+        "dropout": 0.0,
+        "epochs": 0,
+        "learning_rate": 0.5,
+        "weight_decay": 0.3,
+        "full_softmax_items": 5,
+    }
+    said = Config(**said, adversarial_epochs=0)
+    assert plan(said, histories, "bag") == Plan("bag", 7, 0.0, 0, 0.5, 0.3, False, 0, 1, 128)
+
+
+def test_the_rate_falls_with_the_steps_or_with_the_time(histories):
+    some = module()
+    some.steps = 5
+    assert some.progress() == 0.5
+    hurried = module(seconds=1e-6)
+    hurried.progress()
+    assert hurried.progress() == 1.0
+
+
+def test_a_time_limit_ends_the_training(interactions, small_config):
+    config = Config(**{**small_config.model_dump(), "epochs": 10_000, "patience": 10_000, "time_limit": 1.5})
+    info = recgan.train(interactions, config=config).info()
+    assert info["seconds"] < 60
+    assert 0 < len(info["ranking"]["curve"]) < 10_000
+
+
+def test_transitions_win_where_order_matters_and_neighbours_where_it_does_not():
+    chains = [(start + np.arange(8)) % N for start in range(N)]
+    ordered = Histories.from_lists(chains, N)
+    ordered = dataclasses.replace(ordered, times=np.arange(len(ordered.items), dtype=np.float64))
+    kept, hidden = carve(ordered, 100, seed=0)
+    query = Query(kept, kept, np.zeros((N, 0), np.float32))
+    forms = ClosedForms(kept, Validation(query, hidden, hidden.lengths, "ndcg@5"), seed=0)
+    assert "backward" in forms.sparse().settings
+    assert forms.sparse().value > forms.dense().value
+    again = forms.sparse()
+    np.testing.assert_array_equal(again.fit(kept).rows.toarray(), again.block.rows.toarray())
+    assert set(ClosedForms(dataclasses.replace(kept, times=None), forms.validation, 0).sparse().settings) == {
+        "user_power", "from_power", "to_power", "shrinkage"
+    }  # fmt: skip
+
+
+def test_the_generator_learns_what_was_held_out(interactions, small_config, monkeypatch):
+    settings = {**small_config.model_dump(), "adversarial_epochs": 0}
+    monkeypatch.setattr(run, "choose_weights", lambda proposals, validation: (Weights(generated=1.0), 0.5))
+    refitted = recgan.train(interactions, config=Config(**settings))
+    monkeypatch.setattr(run, "REFIT_SHARE", 0.0)
+    plain = recgan.train(interactions, config=Config(**settings))
+    assert refitted.info()["ablation"] == plain.info()["ablation"]
+    assert not np.allclose(refitted.item_vectors(), plain.item_vectors())
 
 
 def test_a_loss_that_is_no_number_stops_the_run(histories):
@@ -328,3 +424,29 @@ def test_very_few_users(small_config, n_users):
     lists = some.recommend_batch(n=3)
     assert (lists["item_id"].isin(frame["item_id"])).all()
     assert len(some.recommend("somebody", 3)) == 3
+
+
+# --- tune ---
+
+
+def test_tune_begins_at_the_config_and_is_never_worse(interactions, small_config):
+    pytest.importorskip("optuna")
+    quick = small_config.changed(epochs=3, adversarial_epochs=1)
+    found = recgan.tune(interactions, config=quick, n_trials=3, seed=5)
+    assert (found.seed, found.adversarial_epochs, found.epochs) == (5, 1, 3)
+    assert found == recgan.tune(interactions, config=quick, n_trials=3, seed=5)
+    values = [
+        recgan.train(interactions, config=one.changed(adversarial_epochs=0)).info()["ablation"]["both + discriminator"]
+        for one in (found, quick.changed(seed=5))
+    ]
+    assert values[0] >= values[1]
+    assert recgan.tune(interactions, config=quick, n_trials=1) == quick
+
+
+def test_tune_refuses_what_cannot_be(interactions, monkeypatch):
+    for bad in ({"time_limit": 0.0}, {"n_trials": 0}, {"config": {"epochs": 3}}):
+        with pytest.raises(ConfigError):
+            recgan.tune(interactions, **bad)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigError, match=r"recgan\[tune\]"):
+        recgan.tune(interactions, n_trials=1)

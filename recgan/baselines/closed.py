@@ -58,7 +58,18 @@ class Popular(Baseline):
         return np.repeat(self._popularity[None], len(numbers), axis=0)
 
 
-class ItemKNN(Baseline):
+class Neighbourhood(Baseline):
+    """What scores by the neighbours of the history; an item without any ranks behind, by popularity, in [-1, 0)."""
+
+    _rows: SparseRows
+
+    def _scores(self, histories: Histories, numbers: np.ndarray) -> np.ndarray:
+        scores = self._rows.scores(histories).toarray()
+        behind = self._popularity / (self._popularity.max() + 1.0) - 1.0
+        return np.asarray(np.where(scores > 0, scores, behind), np.float32)
+
+
+class ItemKNN(Neighbourhood):
     """The nearest neighbours of the candidate item among the user's items (Sarwar et al., WWW 2001).
 
     `score_i = sum over the history of s_ih`, where h is among the k items most similar to i, and
@@ -112,12 +123,7 @@ class ItemKNN(Baseline):
             parts.append((similarities[rows, columns], neighbours[rows, columns], items[rows]))
         values, sources, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
         shape = (histories.n_items, histories.n_items)
-        self._neighbours = SparseRows(csr_matrix((values, (sources, targets)), shape=shape))
-
-    def _scores(self, histories: Histories, numbers: np.ndarray) -> np.ndarray:
-        scores = self._neighbours.scores(histories).toarray()
-        behind = self._popularity / (self._popularity.max() + 1.0) - 1.0
-        return np.asarray(np.where(scores > 0, scores, behind), np.float32)
+        self._rows = SparseRows(csr_matrix((values, (sources, targets)), shape=shape))
 
 
 class EASE(Baseline):

@@ -29,6 +29,15 @@ Measure = Callable[[Generator], float]
 State = dict[str, torch.Tensor]
 
 
+class Deadline(pl.Callback):
+    """Stops in the middle of an epoch when the module's time is over."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Look at the clock."""
+        if isinstance(pl_module, ConditionalGAN) and pl_module.seconds and pl_module.progress() >= 1.0:
+            trainer.should_stop = True
+
+
 class Watch(pl.Callback):
     """Measures the running average after an epoch, keeps the best, and stops when nothing better comes.
 
@@ -68,7 +77,7 @@ class Watch(pl.Callback):
         if metric > self.best:
             self.best, self.best_epoch = metric, epoch
             self.best_state = {name: value.clone().cpu() for name, value in pl_module.average.items()}
-        trainer.should_stop = epoch - self.best_epoch >= self.patience
+        trainer.should_stop = epoch - self.best_epoch >= self.patience or pl_module.progress() >= 1.0
 
     def _measured(self, module: ConditionalGAN) -> float:
         since = time.perf_counter()
@@ -88,7 +97,13 @@ def served_copy(generator: Generator, state: State) -> Generator:
 
 
 def run_phase(
-    module: ConditionalGAN, batches: IterableDataset[Batch], epochs: int, watch: Watch, config: Config, name: str
+    module: ConditionalGAN,
+    batches: IterableDataset[Batch],
+    epochs: int,
+    watch: Watch | None,
+    config: Config,
+    name: str,
+    most_batches: int | None = None,
 ) -> None:
     """Train for some epochs, or until the watch stops.
 
@@ -96,9 +111,10 @@ def run_phase(
         module: trained in place.
         batches: one pass over them is an epoch.
         epochs: most epochs.
-        watch: measures every epoch.
+        watch: measures every epoch; None where nothing is to be measured.
         config: accelerator and logs.
         name: of the phase, in the logs.
+        most_batches: of one epoch; None for all.
 
     Raises:
         TrainingError: when a loss is not a number.
@@ -109,7 +125,8 @@ def run_phase(
             accelerator=config.accelerator,
             devices=1,
             logger=_loggers(config, name),
-            callbacks=[watch],
+            callbacks=[Deadline(), watch] if watch else [Deadline()],
+            limit_train_batches=most_batches,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,

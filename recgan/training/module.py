@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytorch_lightning as pl
@@ -28,11 +29,25 @@ class ConditionalGAN(pl.LightningModule):
         discriminator: trained in place during the game.
         config: learning rates and weights.
         game: whether steps are rounds of the game, or ranking steps.
+        learning_rate: of the generator at the start.
+        weight_decay: of the generator.
         n_steps: planned steps, for the cosine decay of the learning rate.
+        full_softmax: whether the softmax runs over every item, or over a sample.
+        seconds: the decay ends after this time where that comes first; None for no limit.
     """
 
     def __init__(
-        self, generator: Generator, discriminator: Discriminator, config: Config, *, game: bool, n_steps: int
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        config: Config,
+        *,
+        game: bool,
+        learning_rate: float,
+        weight_decay: float,
+        n_steps: int,
+        full_softmax: bool,
+        seconds: float | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -40,6 +55,11 @@ class ConditionalGAN(pl.LightningModule):
         self.discriminator = discriminator.train().requires_grad_(True)
         self.config = config
         self.game = game
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.full_softmax = full_softmax
+        self.seconds = seconds
+        self.began: float | None = None
         self.n_steps = max(1, n_steps)
         self.steps = 0
         self.average = {name: value.detach().clone() for name, value in generator.state_dict().items()}
@@ -53,9 +73,9 @@ class ConditionalGAN(pl.LightningModule):
         rest = [p for name, p in self.generator.named_parameters() if not name.startswith("variation.")]
         groups: list[dict[str, Any]] = [
             {"params": varied},
-            {"params": rest, "lr": config.learning_rate * (GAME_RATE if self.game else 1.0)},
+            {"params": rest, "lr": self.learning_rate * (GAME_RATE if self.game else 1.0)},
         ]
-        generator = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+        generator = torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
         playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
         discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99))
         return [generator, discriminator]
@@ -77,6 +97,12 @@ class ConditionalGAN(pl.LightningModule):
         for name, loss in losses_now.items():
             self.totals[name] = self.totals.get(name, 0.0) + float(loss.detach())
 
+    def progress(self) -> float:
+        """Share of the planned steps, or of the time, that is behind, in [0, 1]."""
+        self.began = self.began or time.perf_counter()
+        spent = (time.perf_counter() - self.began) / self.seconds if self.seconds else 0.0
+        return min(1.0, max(self.steps / self.n_steps, spent))
+
     def mean_losses(self) -> dict[str, float]:
         """Mean of every loss since the last call."""
         means = {name: total / max(1, self.counted) for name, total in self.totals.items()}
@@ -87,16 +113,16 @@ class ConditionalGAN(pl.LightningModule):
         """Softmax over the catalogue for every target, with the noise-free vector."""
         generator = self.generator
         if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
-            states = generator.encoder.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
+            states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
             targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
             return self._softmax(generator.wanted(states), targets, torch.ones_like(targets, dtype=torch.bool), None)
-        condition = generator.encoder(batch["items"], batch["mask"])
+        condition = generator.condition(batch["items"], batch["mask"])
         targets, mask = batch["targets"], batch["target_mask"]
         return self._softmax(generator.wanted(condition), targets, mask, batch)
 
     def _softmax(self, wanted: Tensor, targets: Tensor, mask: Tensor, batch: Batch | None) -> Tensor:
         vectors = self.generator.item_vectors()
-        if len(vectors) <= self.config.full_softmax_items:
+        if self.full_softmax:
             return losses.ranking_loss(_without_history(wanted @ vectors.T, batch), targets, mask)
         pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
         chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
@@ -105,7 +131,7 @@ class ConditionalGAN(pl.LightningModule):
     def discriminator_loss(self, batch: Batch) -> Tensor:
         """What the discriminator minimises; nothing of the generator gets a gradient."""
         with torch.no_grad():
-            condition = self.generator.encoder(batch["items"], batch["mask"])
+            condition = self.generator.condition(batch["items"], batch["mask"])
             fake, real, kept = self._pairs(condition, batch)
         kind, judge = self.config.adversarial, self.discriminator.realism
         real_logits = judge(condition, real)
@@ -121,7 +147,7 @@ class ConditionalGAN(pl.LightningModule):
     def game_losses(self, batch: Batch) -> dict[str, Tensor]:
         """What the generator minimises in the game: ranking, set likelihood over draws, and to be taken for real."""
         generator, kind = self.generator, self.config.adversarial
-        condition = generator.encoder(batch["items"], batch["mask"])
+        condition = generator.condition(batch["items"], batch["mask"])
         targets, mask = batch["targets"], batch["target_mask"]
         first = targets[:, :1] if isinstance(generator.encoder, SequenceEncoder) else targets
         ranking = self._softmax(generator.wanted(condition), first, mask[:, : first.shape[1]], batch)
@@ -148,7 +174,7 @@ class ConditionalGAN(pl.LightningModule):
 
     def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         vectors = self.generator.item_vectors()
-        if len(vectors) <= self.config.full_softmax_items:
+        if self.full_softmax:
             return wanted @ vectors.T, batch["targets"]
         pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
@@ -169,8 +195,8 @@ class ConditionalGAN(pl.LightningModule):
         optimizer.step()
 
     def _decay(self, optimizer: Any) -> None:
-        """Cosine decay of the generator's learning rate over the planned steps."""
-        share = min(1.0, self.steps / self.n_steps)
+        """Cosine decay of the generator's learning rate over the planned steps, or the time."""
+        share = self.progress()
         for group in optimizer.param_groups:
             group["lr"] = group.setdefault("first_lr", group["lr"]) * 0.5 * (1.0 + math.cos(math.pi * share))
         self.steps += 1

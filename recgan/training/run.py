@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,27 +19,24 @@ from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.features import ItemTraits
 from recgan.histories import Histories
-from recgan.networks import Generator, build_generator
-from recgan.popularity import HALF_LIVES, log_popularity
+from recgan.networks import Discriminator, Generator, build_generator
 from recgan.progress import Progress
-from recgan.ranking import Blocks, Judge, Ranker, Weights, top_items
+from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
 from recgan.splits import Holdout
 from recgan.training import judging
-from recgan.training.batches import TOKENS, SequenceBatches, SplitBatches
+from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.closed import ClosedForms
 from recgan.training.data import Data, read_data
 from recgan.training.fitting import Watch, new_discriminator, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN
+from recgan.training.plan import plan
 from recgan.training.reporting import alarms, fingerprint, versions
 from recgan.training.validation import Proposals, choose_weights, propose, units
 
-REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 Result = TypeVar("Result")
-GAME_STEPS = 200
-"""Fewest steps of the game, however few users there are: with fewer the noise gets no meaning."""
-
-DENSE_ITEMS = 20_000
-"""Catalogues up to this size try the dense shape of the linear block."""
+REFIT_SHARE, REFIT_RATE = 0.5, 1.0
+"""Share of the epochs, and of the learning rate, of the last pass over all interactions."""
 
 
 def train(
@@ -79,7 +77,7 @@ def _config(config: Config | None, seed: int | None) -> Config:
     config = Config() if config is None else config
     if not isinstance(config, Config):
         raise ConfigError(f"config: a recgan.Config, not {type(config).__name__}")
-    return config if seed is None else Config(**{**config.model_dump(), "seed": seed})
+    return config if seed is None else config.changed(seed=seed)
 
 
 class _Run:
@@ -122,55 +120,28 @@ class _Run:
     def _closed_forms(self) -> Blocks:
         """Both shapes of the linear block, each with its best setting, and the start of the item vectors."""
         data, config = self.data, self.config
-        vectors = torch.from_numpy(linear.start_vectors(data.histories, config.embedding_dim, config.seed))
-        dense, dense_value = self._best_dense()
-        sparse, sparse_value = self._best_sparse()
+        forms = ClosedForms(data.histories, data.validation, config.seed)
+        self.dense, self.sparse, self.popularity = forms.dense(), forms.sparse(), forms.popularity()
         kind = config.encoder
         if kind == "auto":
-            kind = "sequence" if data.histories.ordered and sparse_value > dense_value else "bag"
-        window = config.window or (1000 if kind == "bag" else 50)
-        dropout = config.dropout if config.dropout is not None else (0.3 if kind == "bag" else 0.5)
-        generator = build_generator(config, kind, {"vectors": vectors}, window=window, dropout=dropout)
+            kind = "sequence" if data.histories.ordered and self.sparse.value > self.dense.value else "bag"
+        self.plan = plan(config, data.histories, kind)
+        vectors = torch.from_numpy(_start_vectors(kind, data.histories, config))
+        generator = build_generator(
+            config, kind, {"vectors": vectors}, window=self.plan.window, dropout=self.plan.dropout
+        )
         random = np.random.default_rng([config.seed, 1])
         noise = random.standard_normal((config.n_draws, config.noise_dim)).astype(np.float32)
-        half_life, popularity = self._popularity()
-        self.report |= {"encoder": kind, "dense": dense_value, "sparse": sparse_value, "half_life": half_life}
-        return Blocks(generator, dense, sparse, popularity, Weights(), noise, window)
-
-    def _value(self, scores: Callable[[Histories], np.ndarray]) -> float:
-        k = int(self.config.metric.split("@")[1])
-        validation, rows = self.data.validation, []
-        chunk = max(1, (1 << 23) // len(self.data.items))
-        for start in range(0, len(validation), chunk):
-            query = validation.query.take(np.arange(start, min(start + chunk, len(validation))))
-            rows.append(top_items(query.mask(scores(query.histories)), k)[0])
-        return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
-
-    def _best_dense(self) -> tuple[linear.LowRank | None, float]:
-        if len(self.data.items) > DENSE_ITEMS:
-            return None, 0.0
-        spectrum = linear.spectrum(self.data.histories, seed=self.config.seed)
-        values = {lam: self._value(linear.ease(spectrum, lam).scores) for lam in REGULARISATIONS}
-        best = max(values, key=lambda lam: values[lam])
-        self.report["regularisation"] = best
-        return linear.ease(spectrum, best), values[best]
-
-    def _best_sparse(self) -> tuple[linear.SparseRows, float]:
-        histories = self.data.histories
-        tried = [linear.neighbours(histories)]
-        if histories.ordered:
-            tried.append(linear.transitions(histories))
-        values = [self._value(partial(_dense_scores, block)) for block in tried]
-        best = int(np.argmax(values))
-        return tried[best], values[best]
-
-    def _popularity(self) -> tuple[float | None, np.ndarray]:
-        histories = self.data.histories
-        lives = HALF_LIVES if histories.clock else (None,)
-        tried = {life: log_popularity(histories, life) for life in lives}
-        values = {life: self._value(partial(_same_for_all, popularity)) for life, popularity in tried.items()}
-        best = max(values, key=lambda life: values[life])
-        return best, tried[best]
+        self.report |= {
+            "encoder": kind,
+            "plan": vars(self.plan),
+            "dense": self.dense.value,
+            "sparse": self.sparse.value,
+        }
+        self.report |= {**self.dense.settings, **self.popularity.settings}
+        self.report["sparse_settings"] = dict(self.sparse.settings)
+        linear_blocks = self.dense.block, self.sparse.block
+        return Blocks(generator, *linear_blocks, self.popularity.block, Weights(), noise, self.plan.window)
 
     @property
     def _strongest(self) -> str:
@@ -178,34 +149,51 @@ class _Run:
         return "dense" if self.report["dense"] >= self.report["sparse"] else "sparse"
 
     def _measure(self, blocks: Blocks) -> Callable[[Generator], float]:
-        """Validation metric of a generator beside the linear block, both with equal say."""
+        """Validation metric of a generator: the mean of it alone, and of it beside the linear block with equal say."""
         weights: dict[str, float] = {}
+        validation = self.data.validation
 
         def measure(generator: Generator) -> float:
-            candidate = replace(blocks, generator=generator)
-            if not len(self.data.validation):
+            candidate = replace(blocks, generator=generator, weights=Weights())
+            if not len(validation):
                 return 0.0
             if not weights:
-                unit = units(propose(candidate, self.data.validation.first(200)))
+                unit = units(propose(candidate, validation.first(200)))
                 weights[self._strongest] = unit["generated"] / unit[self._strongest]
-            return self.data.validation.measure(Ranker(replace(candidate, weights=Weights(**weights)), None, 1))
+            beside = replace(candidate, weights=Weights(**weights))
+            return float(np.mean([validation.measure(Ranker(some, None, 1)) for some in (candidate, beside)]))
 
         return measure
 
-    def _ranking_phase(self, blocks: Blocks) -> Blocks:
-        config, histories = self.config, self.data.histories
-        batches: SequenceBatches | SplitBatches
-        if blocks.generator.encoder.kind == "sequence":
-            batches = SequenceBatches(histories, blocks.window, config.seed)
-        else:
-            batches = SplitBatches(histories, config.batch_size, blocks.window, config.seed)
-        discriminator = new_discriminator(config)
-        module = ConditionalGAN(
-            blocks.generator, discriminator, config, game=False, n_steps=len(batches) * config.epochs
+    def _module(
+        self, generator: Generator, discriminator: Discriminator, *, game: bool, n_steps: int, share: float
+    ) -> ConditionalGAN:
+        limit = self.config.time_limit
+        return ConditionalGAN(
+            generator,
+            discriminator,
+            self.config,
+            game=game,
+            learning_rate=self.plan.learning_rate,
+            weight_decay=self.plan.weight_decay,
+            n_steps=n_steps,
+            full_softmax=self.plan.full_softmax,
+            seconds=limit and limit * share,
         )
-        watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", config.epochs))
-        if config.epochs and len(batches):
-            run_phase(module, batches, config.epochs, watch, config, "ranking")
+
+    def _batches(self, histories: Histories) -> SequenceBatches | SplitBatches:
+        if self.plan.encoder == "sequence":
+            return SequenceBatches(histories, self.plan.window, self.config.seed)
+        return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
+
+    def _ranking_phase(self, blocks: Blocks) -> Blocks:
+        config, epochs = self.config, self.plan.epochs
+        batches = self._batches(self.data.histories)
+        n_steps = len(batches) * epochs
+        module = self._module(blocks.generator, new_discriminator(config), game=False, n_steps=n_steps, share=0.5)
+        watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
+        if n_steps:
+            run_phase(module, batches, epochs, watch, config, "ranking")
         self.report["ranking"] = {"curve": watch.curve, "best_epoch": watch.best_epoch}
         return replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
 
@@ -223,19 +211,22 @@ class _Run:
         config = self.config
         before, proposals, value = self._weighed(blocks)
         discriminator = new_discriminator(config)
-        ordered = blocks.generator.encoder.kind == "sequence"
-        size = min(config.batch_size, max(16, TOKENS // (2 * blocks.window))) if ordered else config.batch_size
         batches = SplitBatches(
-            self.data.histories, size, blocks.window, config.seed + 1, ordered=ordered, set_size=config.slate_size
+            self.data.histories,
+            self.plan.game_users,
+            blocks.window,
+            config.seed + 1,
+            ordered=self.plan.encoder == "sequence",
+            set_size=config.slate_size,
         )
-        epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-GAME_STEPS // max(1, len(batches))))
-        if not epochs or not len(batches):
+        epochs, n_batches = self.plan.game_epochs, self.plan.game_batches
+        if not epochs * n_batches:
             self.report["game"] = {"curve": [], "before": value, "after": value, "kept": False}
             return before, proposals, discriminator
         generator = served_copy(before.generator, before.generator.state_dict())
-        module = ConditionalGAN(generator, discriminator, config, game=True, n_steps=len(batches) * epochs)
+        module = self._module(generator, discriminator, game=True, n_steps=n_batches * epochs, share=0.25)
         watch = Watch(self._measure(before), epochs + 1, self.progress.epochs("adversarial game", epochs))
-        run_phase(module, batches, epochs, watch, config, "game")
+        run_phase(module, batches, epochs, watch, config, "game", n_batches)
         played, played_proposals, played_value = self._weighed(
             replace(before, generator=served_copy(generator, module.average))
         )
@@ -290,23 +281,34 @@ class _Run:
         }
 
     def _refitted(self, blocks: Blocks) -> Blocks:
-        """The closed forms once more, with the held-out part of the interactions back in."""
+        """Everything but the second stage once more, with the held-out part of the interactions back in."""
         data = self.data
         if data.whole is data.histories:
             return blocks
         dense, sparse = blocks.dense, blocks.sparse
-        if dense is not None and blocks.weights.dense:
-            dense = linear.ease(linear.spectrum(data.whole, seed=self.config.seed), self.report["regularisation"])
-        if sparse is not None and blocks.weights.sparse:
-            refit = linear.transitions if sparse.decay < 1.0 else linear.neighbours
-            sparse = refit(data.whole)
-        popularity = log_popularity(data.whole, self.report["half_life"])
-        return replace(blocks, dense=dense, sparse=sparse, popularity=popularity)
+        if blocks.weights.dense:
+            dense = self.dense.fit(data.whole)
+        if blocks.weights.sparse:
+            sparse = self.sparse.fit(data.whole)
+        popularity = self.popularity.fit(data.whole)
+        return replace(self._tuned(blocks), dense=dense, sparse=sparse, popularity=popularity)
+
+    def _tuned(self, blocks: Blocks) -> Blocks:
+        """The generator after some more epochs on all interactions."""
+        epochs = math.ceil(self.report["ranking"]["best_epoch"] * REFIT_SHARE)
+        batches = self._batches(self.data.whole)
+        if not epochs or not blocks.weights.generated:
+            return blocks
+        generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
+        module = self._module(generator, judge, game=False, n_steps=len(batches) * epochs, share=0.25)
+        module.learning_rate *= REFIT_RATE
+        with seeded(self.config.seed):
+            run_phase(module, batches, epochs, None, self.config, "refit")
+        return replace(blocks, generator=served_copy(generator, module.average))
 
 
-def _dense_scores(block: linear.SparseRows, histories: Histories) -> np.ndarray:
-    return np.asarray(block.scores(histories).toarray())
-
-
-def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:
-    return np.tile(scores, (len(histories), 1))
+def _start_vectors(kind: str, histories: Histories, config: Config) -> np.ndarray:
+    if kind == "bag":
+        return linear.start_vectors(histories, config.embedding_dim, config.seed)
+    counts = linear.transition_counts(histories)
+    return linear.order_vectors(counts, histories.counts(), config.embedding_dim, config.seed)

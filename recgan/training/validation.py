@@ -59,16 +59,24 @@ class Validation:
 
 
 def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, Histories]:
-    """Hide a tenth of the items (at least one) of some users: the newest ones, or without order random ones.
+    """Hide what a model will be asked for, at most a tenth of it.
+
+    With a clock that is what happened last, for everybody, where most of these users have a past; else the newest tenth
+    of the items of some users, or without any order a random tenth (one item at least).
 
     Args:
         histories: training interactions of U users.
-        most_users: most users that lose items; only those with at least two are asked.
+        most_users: most users that are asked.
         seed: of the draw.
 
     Returns:
         The remaining histories and the hidden items, both of all U users; empty where nothing was hidden.
     """
+    if histories.clock:
+        kept, hidden = _carve_last(histories, most_users)
+        asked = hidden.lengths > 0
+        if (kept.lengths[asked] > 0).sum() * 2 > asked.sum():
+            return kept, hidden
     random = np.random.default_rng(seed)
     lengths = histories.lengths
     able = np.flatnonzero(lengths >= 2)
@@ -82,6 +90,17 @@ def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, 
     place = np.empty(len(order), np.int64)
     place[order] = histories.places
     hidden = place < hidden_count[histories.rows]
+    return histories.part(~hidden), histories.part(hidden)
+
+
+def _carve_last(histories: Histories, most_users: int) -> tuple[Histories, Histories]:
+    """Everything before a moment, and everything after it: at most a tenth of the rows and `most_users` users."""
+    times = np.asarray(histories.times)
+    newest = np.argsort(-times, kind="stable")[: len(times) // 10]
+    _, first = np.unique(histories.rows[newest], return_index=True)
+    users_so_far = np.cumsum(np.bincount(first, minlength=len(newest)))
+    after = newest[: int((users_so_far <= most_users).sum())]
+    hidden = times > times[after].min(initial=np.inf)
     return histories.part(~hidden), histories.part(hidden)
 
 
@@ -196,7 +215,7 @@ def units(proposals: Proposals) -> dict[str, float]:
 
 
 GRID = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2)
+POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2) -> tuple[Weights, float]:

@@ -1,0 +1,21 @@
+"""The linear block: closed forms of the interactions, fitted in seconds without a gradient."""
+
+from recgan.linear.blocks import LowRank, SparseRows
+from recgan.linear.counts import largest, neighbours, transition_counts, transitions
+from recgan.linear.spectral import FULL_SPECTRUM, Spectrum, ease, low_pass, order_vectors, spectrum, start_vectors
+
+__all__ = [
+    "FULL_SPECTRUM",
+    "LowRank",
+    "SparseRows",
+    "Spectrum",
+    "ease",
+    "largest",
+    "low_pass",
+    "neighbours",
+    "order_vectors",
+    "spectrum",
+    "start_vectors",
+    "transition_counts",
+    "transitions",
+]

@@ -1,0 +1,160 @@
+"""Sparse rows from counts: what is had together, and what follows what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recgan.histories import Histories
+from recgan.linear.blocks import SparseRows
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+ENTRIES = 8_000_000
+"""Most entries of the rows together, where `keep` is left open."""
+
+DAY = 86_400.0
+BLOCK = 1024
+
+
+def neighbours(
+    histories: Histories,
+    *,
+    user_power: float = 0.65,
+    from_power: float = 0.5,
+    to_power: float = 0.35,
+    shrinkage: float = 0.0,
+    keep: int | None = None,
+) -> SparseRows:
+    """Co-occurrence counts for histories without order, with the sizes of users and items divided out.
+
+    `sum over users of 1[i and j] / n_u^user_power`, divided by `(n_i + shrinkage)^from_power` and
+    `(n_j + shrinkage)^to_power`; the linear filter of GF-CF (Shen et al., CIKM 2021) has the powers 1, .5 and .5, the
+    cosine 0, .5 and .5.
+
+    Args:
+        histories: training interactions.
+        user_power: how strongly the length of a user's history is divided out.
+        from_power: how strongly the popularity of the item in the history is divided out.
+        to_power: how strongly the popularity of the listed item is divided out.
+        shrinkage: counts added to both items.
+        keep: largest entries kept a row; None follows from the number of items.
+
+    Returns:
+        The block, with at most N x keep entries.
+    """
+    from scipy.sparse import diags, vstack
+
+    matrix = histories.matrix()
+    popularity = np.maximum(histories.counts() + shrinkage, 1e-6)
+    lengths = np.maximum(np.diff(matrix.indptr), 1)
+    right = (diags(lengths**-user_power) @ matrix @ diags(popularity**-to_power)).tocsr().astype(np.float32)
+    left = (diags(popularity**-from_power) @ matrix.T).tocsr().astype(np.float32)
+    keep = keep or kept_entries(histories.n_items)
+    blocks = []
+    for start in range(0, histories.n_items, BLOCK):
+        part = (left[start : start + BLOCK] @ right).tocsr()
+        rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr)) + start
+        part.data[rows == part.indices] = 0.0
+        blocks.append(largest(part, keep))
+    return SparseRows(vstack(blocks, format="csr"))
+
+
+def transition_counts(
+    histories: Histories,
+    *,
+    reach: int = 30,
+    gap_decay: float = 0.9,
+    user_power: float = 0.0,
+    half_life: float | None = None,
+) -> csr_matrix:
+    """Decayed counts of what comes within `reach` steps after an item.
+
+    `T[i, j] = sum over users and gaps g of gap_decay^(g - 1) 1[i g steps before j] / n_u^user_power`.
+
+    Args:
+        histories: training interactions, oldest first.
+        reach: longest gap in steps.
+        gap_decay: weight lost with every step of the gap, in (0, 1].
+        user_power: how strongly the length of a user's history is divided out.
+        half_life: days after which a transition counts half, measured from the newest interaction; None: all alike.
+
+    Returns:
+        Counts, (N, N) sparse float64, from the earlier item (row) to the later one.
+    """
+    from scipy.sparse import csr_matrix
+
+    items, users = histories.items, histories.rows
+    weight = np.maximum(histories.lengths, 1)[users] ** -float(user_power)
+    if half_life is not None and histories.times is not None and len(items):
+        weight = weight * np.exp2((histories.times - histories.times.max()) / DAY / half_life)
+    parts = [csr_matrix((histories.n_items, histories.n_items), dtype=np.float64)]
+    for gap in range(1, min(reach, int(histories.lengths.max(initial=0)) - 1) + 1):
+        same = users[gap:] == users[:-gap]
+        pairs = (items[:-gap][same], items[gap:][same])
+        parts.append(csr_matrix((weight[gap:][same] * gap_decay ** (gap - 1), pairs), shape=parts[0].shape))
+    return _sum(parts)
+
+
+def transitions(
+    histories: Histories,
+    *,
+    backward: float = 0.2,
+    shrinkage: float = 60.0,
+    from_power: float = 0.7,
+    to_power: float = 0.3,
+    history_decay: float = 0.6,
+    keep: int | None = None,
+    counts: csr_matrix | None = None,
+) -> SparseRows:
+    """Shrunk, directed transition counts, with the popularity of both items divided out.
+
+    `(T[i, j] + backward T[j, i]) / ((n_i + shrinkage)^from_power (n_j + shrinkage)^to_power)`.
+
+    Args:
+        histories: training interactions, oldest first.
+        backward: weight of a transition read against time, in [0, 1].
+        shrinkage: counts added to both items.
+        from_power: how strongly the popularity of the earlier item is divided out.
+        to_power: how strongly the popularity of the later item is divided out.
+        history_decay: weight lost by a history item with every newer one, in (0, 1].
+        keep: largest entries kept a row; None follows from the number of items.
+        counts: T from `transition_counts`; None for its defaults.
+
+    Returns:
+        The block, with at most N x keep entries.
+    """
+    forward = transition_counts(histories) if counts is None else counts
+    both = (forward + backward * forward.T).tocsr()
+    both.setdiag(0)
+    both.eliminate_zeros()
+    popularity = histories.counts() + shrinkage
+    rows = np.repeat(np.arange(histories.n_items), np.diff(both.indptr))
+    both.data = both.data / (popularity[rows] ** from_power * popularity[both.indices] ** to_power)
+    return SparseRows(largest(both.astype(np.float32), keep or kept_entries(histories.n_items)), history_decay)
+
+
+def kept_entries(n_items: int) -> int:
+    """Entries a row, from 20 for huge catalogues to 400 for small ones, so that the whole stays within ENTRIES."""
+    return int(np.clip(ENTRIES // n_items, 20, 400))
+
+
+def _sum(parts: list[csr_matrix]) -> csr_matrix:
+    """The sum, by halves: every entry is merged log(parts) times instead of once a part."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return _sum(parts[:middle]) + _sum(parts[middle:])
+
+
+def largest(matrix: csr_matrix, keep: int) -> csr_matrix:
+    """The `keep` largest positive entries of every row."""
+    from scipy.sparse import csr_matrix
+
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    rank = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], np.diff(matrix.indptr))
+    kept = order[(rank < keep) & (matrix.data[order] > 0)]
+    return csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape)

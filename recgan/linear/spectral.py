@@ -1,0 +1,173 @@
+"""What follows from the eigenvectors of the interactions: EASE, and the start of the item vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recgan.histories import Histories
+from recgan.linear.blocks import LowRank
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+FULL_SPECTRUM = 4096
+"""Catalogues up to this size get every eigenvector; larger ones the leading ones."""
+
+ORDER_SHRINKAGE = 5.0
+"""Counts added to every item before transitions are normalised."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Leading eigenvalues and eigenvectors of X'X, the item-by-item co-occurrence counts.
+
+    Args:
+        values: eigenvalues, (R,) float64, descending, all positive.
+        vectors: orthonormal eigenvectors, (N, R) float32.
+        degrees: diagonal of X'X, (N,) float64.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    degrees: np.ndarray
+
+
+def spectrum(histories: Histories, rank: int | None = None, seed: int = 0) -> Spectrum:
+    """Eigendecomposition of X'X: complete for catalogues up to 4,096 items, else its leading part.
+
+    Args:
+        histories: training interactions of U users.
+        rank: how many eigenvectors; None for all of them (small catalogues) or 512.
+        seed: of the random start, where the leading part is computed by iteration.
+
+    Returns:
+        The spectrum; eigenvalues that are numerically zero are left out.
+    """
+    matrix = histories.matrix()
+    degrees = np.asarray(matrix.sum(axis=0), np.float64).ravel()
+    most = min(rank or (histories.n_items if histories.n_items <= FULL_SPECTRUM else 512), *matrix.shape)
+    if histories.n_items <= FULL_SPECTRUM:
+        values, vectors = _dense_eigen(matrix)
+        values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
+    else:
+        from sklearn.utils.extmath import randomized_svd
+
+        _, singular, transposed = randomized_svd(matrix, most, n_iter=4, random_state=seed)
+        values, vectors = np.square(singular.astype(np.float64)), transposed.T
+    kept = values > 1e-6 * max(float(values[0]), 1e-12)
+    return Spectrum(values[kept], np.ascontiguousarray(vectors[:, kept], np.float32), degrees)
+
+
+def _dense_eigen(matrix: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.linalg import eigh
+
+    gram = (matrix.T @ matrix).toarray().astype(np.float64)
+    values, vectors = eigh(gram, overwrite_a=True, check_finite=False, driver="evd")
+    return values, vectors
+
+
+def ease(parts: Spectrum, regularisation: float) -> LowRank:
+    """EASE in the form of inner products (Steck, WWW 2019): `score = -(x P)_j / P_jj` with `P = (X'X + lam I)^-1`.
+
+    With the eigenvectors V and eigenvalues w, P = I / lam - V diag(w / (lam (w + lam))) V'. For an item outside the
+    history the first term is zero, so the score is an exact inner product of at most rank(X) columns. One spectrum
+    serves every regularisation.
+
+    Args:
+        parts: spectrum of X'X; an incomplete one gives the leading part of EASE.
+        regularisation: lam > 0.
+
+    Returns:
+        The block; for items outside the history its scores equal those of EASE.
+    """
+    shrunk = parts.values / (regularisation * (parts.values + regularisation))
+    energy = np.square(parts.vectors, dtype=np.float64)
+    diagonal = 1.0 / regularisation - energy @ shrunk
+    rest = np.maximum(parts.degrees - energy @ parts.values, 0.0)
+    outside = np.maximum(1.0 - energy.sum(axis=1), 1e-12)
+    diagonal -= outside * (rest / outside) / (regularisation * (rest / outside + regularisation))
+    root = np.sqrt(shrunk)
+    fold = parts.vectors * root
+    return LowRank(fold.astype(np.float32), (fold / diagonal[:, None]).astype(np.float32))
+
+
+def start_vectors(histories: Histories, dim: int, seed: int = 0) -> np.ndarray:
+    """Starting values of the item vectors: leading right singular vectors of the normalised interactions.
+
+    Interactions are divided by the roots of the user's and the item's counts, so that neither heavy users nor popular
+    items rule the leading directions; singular values weigh the columns, rows have unit length.
+
+    Args:
+        histories: training interactions of U users over N items.
+        dim: length D of the vectors.
+        seed: of the iteration's start and of the small noise that fills missing columns.
+
+    Returns:
+        Unit vectors, (N, D) float32.
+    """
+    singular, vectors = _normalised_svd(histories, dim, seed)
+    return _unit_rows(vectors * singular, dim, seed)
+
+
+def low_pass(histories: Histories, rank: int, seed: int = 0) -> LowRank:
+    """The ideal low-pass filter of GF-CF (Shen et al., CIKM 2021): `score = r D^-1/2 V V' D^1/2` for a history r.
+
+    V are the leading right singular vectors of the interactions over the roots of the users' and the items' counts D.
+
+    Args:
+        histories: training interactions of U users over N items.
+        rank: how many singular vectors.
+        seed: of the iteration's start.
+
+    Returns:
+        The block, with at most `rank` columns.
+    """
+    root = np.sqrt(np.maximum(histories.counts(), 1.0))[:, None]
+    singular, vectors = _normalised_svd(histories, rank, seed)
+    vectors = vectors[:, singular > 1e-5 * singular[0]]
+    return LowRank((vectors / root).astype(np.float32), (vectors * root).astype(np.float32))
+
+
+def _normalised_svd(histories: Histories, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values (R,) and right singular vectors (N, R) of the normalised interactions."""
+    from sklearn.utils.extmath import randomized_svd
+
+    matrix = histories.matrix()
+    users = 1.0 / np.sqrt(np.maximum(np.diff(matrix.indptr), 1))
+    items = 1.0 / np.sqrt(np.maximum(np.bincount(matrix.indices, minlength=matrix.shape[1]), 1))
+    matrix.data *= (np.repeat(users, np.diff(matrix.indptr)) * items[matrix.indices]).astype(np.float32)
+    _, singular, transposed = randomized_svd(matrix, min(rank, *matrix.shape), n_iter=4, random_state=seed)
+    return singular, transposed.T
+
+
+def order_vectors(counts: csr_matrix, popularity: np.ndarray, dim: int, seed: int = 0) -> np.ndarray:
+    """Starting values where order matters: leading eigenvectors of the symmetrised, shrunk transition counts.
+
+    Args:
+        counts: from `transition_counts`, (N, N) sparse.
+        popularity: interactions of every item, (N,).
+        dim: length D of the vectors.
+        seed: of the iteration's start and of the small noise that fills missing columns.
+
+    Returns:
+        Unit vectors, (N, D) float32.
+    """
+    from scipy.sparse import diags
+    from scipy.sparse.linalg import eigsh
+
+    size = diags(1.0 / np.sqrt(popularity + ORDER_SHRINKAGE))
+    both = (size @ (counts + counts.T) @ size).tocsr()
+    both.setdiag(0)
+    most = min(dim, both.shape[0] - 1)
+    start = np.random.default_rng(seed).standard_normal(both.shape[0])
+    values, vectors = eigsh(both, most, which="LA", v0=start)
+    return _unit_rows(vectors * np.sqrt(np.maximum(values, 0.0)), dim, seed)
+
+
+def _unit_rows(columns: np.ndarray, dim: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(0.0, 1e-4, (len(columns), dim))
+    vectors[:, : columns.shape[1]] += columns
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

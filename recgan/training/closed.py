@@ -1,0 +1,153 @@
+"""The closed forms of a run: each with the settings that serve the validation users best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from recgan import linear
+from recgan.histories import Histories
+from recgan.popularity import HALF_LIVES, log_popularity
+from recgan.ranking import top_items
+from recgan.training.validation import Validation
+
+Block = TypeVar("Block")
+Scores = Callable[[Histories], np.ndarray]
+
+REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
+EASE_ITEMS = 20_000
+"""Catalogues up to this size try EASE."""
+
+LOW_PASS = (128, 512)
+"""Ranks of the low-pass filter that larger catalogues try."""
+
+NEIGHBOURS: Sequence[Mapping[str, Any]] = (
+    {"user_power": 0.65, "from_power": 0.5, "to_power": 0.35, "shrinkage": 0.0},
+    {"user_power": 0.0, "from_power": 0.5, "to_power": 0.5, "shrinkage": 20.0},
+)
+"""Settings tried for histories without order: sizes of users and items divided out, and the shrunk cosine."""
+
+TRANSITIONS: Mapping[str, Sequence[float]] = {
+    "history_decay": (0.6, 0.8, 0.9),
+    "backward": (0.2, 0.0),
+    "shrinkage": (60.0, 20.0),
+}
+"""Values tried for ordered histories, one setting after the other; the first of each is where the search starts."""
+
+
+@dataclass(frozen=True)
+class Chosen(Generic[Block]):
+    """A closed form with its best settings.
+
+    Args:
+        fit: makes the block from histories.
+        block: made from the training part.
+        value: validation metric of the block alone.
+        settings: what was chosen.
+    """
+
+    fit: Callable[[Histories], Block]
+    block: Block
+    value: float
+    settings: Mapping[str, float | None]
+
+
+class ClosedForms:
+    """Fits the closed forms and measures each alone.
+
+    Args:
+        histories: the training part.
+        validation: whom they have to serve.
+        seed: of a large spectrum's iteration.
+    """
+
+    def __init__(self, histories: Histories, validation: Validation, seed: int) -> None:
+        self.histories = histories
+        self.validation = validation
+        self.seed = seed
+
+    def dense(self) -> Chosen[linear.LowRank]:
+        """EASE where the whole spectrum can be had, the low-pass filter where it cannot; the better one in between."""
+        tried = []
+        if self.histories.n_items <= EASE_ITEMS:
+            tried.append(self._ease())
+        if self.histories.n_items > linear.FULL_SPECTRUM:
+            tried += [self._low_pass(rank) for rank in LOW_PASS]
+        return max(tried, key=lambda one: one.value)
+
+    def _ease(self) -> Chosen[linear.LowRank]:
+        parts = linear.spectrum(self.histories, seed=self.seed)
+        values = {lam: self._value(linear.ease(parts, lam).scores) for lam in REGULARISATIONS}
+        best = max(values, key=lambda lam: values[lam])
+
+        def fit(histories: Histories) -> linear.LowRank:
+            return linear.ease(linear.spectrum(histories, seed=self.seed), best)
+
+        return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
+
+    def _low_pass(self, rank: int) -> Chosen[linear.LowRank]:
+        fit = partial(linear.low_pass, rank=rank, seed=self.seed)
+        block = fit(self.histories)
+        return Chosen(fit, block, self._value(block.scores), {"rank": rank})
+
+    def sparse(self) -> Chosen[linear.SparseRows]:
+        """The better of neighbours and, where there is an order, transitions."""
+        tried = [self._rows(partial(linear.neighbours, **settings), settings) for settings in NEIGHBOURS]
+        if self.histories.ordered:
+            tried.append(self._transitions())
+        return max(tried, key=lambda one: one.value)
+
+    def popularity(self) -> Chosen[np.ndarray]:
+        """Log popularity with its best half-life."""
+        tried = []
+        for life in HALF_LIVES if self.histories.clock else (None,):
+            scores = log_popularity(self.histories, life)
+            value = self._value(partial(_same_for_all, scores))
+            tried.append(Chosen(partial(log_popularity, half_life=life), scores, value, {"half_life": life}))
+        return max(tried, key=lambda one: one.value)
+
+    def _transitions(self) -> Chosen[linear.SparseRows]:
+        """One setting after the other, each at its best value so far."""
+
+        @cache
+        def counts(half_life: float | None) -> Any:
+            return linear.transition_counts(self.histories, half_life=half_life)
+
+        def fit(histories: Histories, half_life: float | None = None, **settings: Any) -> linear.SparseRows:
+            known = counts(half_life) if histories is self.histories else None
+            known = linear.transition_counts(histories, half_life=half_life) if known is None else known
+            return linear.transitions(histories, counts=known, **settings)
+
+        names = {"half_life": (None, 90.0, 30.0, 7.0)} if self.histories.clock else {}
+        steps: dict[str, Sequence[float | None]] = {**names, **TRANSITIONS}
+        settings: dict[str, Any] = {name: values[0] for name, values in steps.items()}
+        best = self._rows(partial(fit, **settings), settings)
+        for name, values in steps.items():
+            for value in values[1:]:
+                settings = {**best.settings, name: value}
+                best = max(best, self._rows(partial(fit, **settings), settings), key=lambda one: one.value)
+        return best
+
+    def _rows(
+        self, fit: Callable[[Histories], linear.SparseRows], settings: Mapping[str, float | None]
+    ) -> Chosen[linear.SparseRows]:
+        block = fit(self.histories)
+        return Chosen(fit, block, self._value(lambda histories: block.scores(histories).toarray()), settings)
+
+    def _value(self, scores: Scores) -> float:
+        """Validation metric of lists made of these scores alone."""
+        validation, rows = self.validation, []
+        k = int(validation.metric.split("@")[1])
+        chunk = max(1, (1 << 23) // self.histories.n_items)
+        for start in range(0, len(validation), chunk):
+            query = validation.query.take(np.arange(start, min(start + chunk, len(validation))))
+            rows.append(top_items(query.mask(np.asarray(scores(query.histories), np.float32)), k)[0])
+        return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
+
+
+def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:
+    return np.tile(scores, (len(histories), 1))

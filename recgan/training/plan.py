@@ -1,0 +1,90 @@
+"""How the settings that were left open follow from the data: its size, its density, its order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from recgan.config import Config
+from recgan.histories import Histories
+from recgan.training.batches import TOKENS
+
+Value = TypeVar("Value", int, float)
+FULL_LOGITS = 1_300_000_000
+"""Most logits of one epoch with the softmax over every item; above, negatives are sampled."""
+
+SHORTEST_GAME, LONGEST_GAME = 200, 400
+"""Steps of the game: with fewer the noise gets no meaning, more have not been seen to help."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Settings of a run with nothing left open.
+
+    Args:
+        encoder: "bag" or "sequence".
+        window: most history items that the encoder reads.
+        dropout: of the encoder.
+        epochs: most epochs of the ranking phase.
+        learning_rate: of the generator.
+        weight_decay: of the generator.
+        full_softmax: whether the ranking loss runs over every item, or over a sample.
+        game_epochs: epochs of the game.
+        game_batches: most batches of one of them.
+        game_users: users in one of these batches.
+    """
+
+    encoder: str
+    window: int
+    dropout: float
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    full_softmax: bool
+    game_epochs: int
+    game_batches: int
+    game_users: int
+
+
+def plan(config: Config, histories: Histories, encoder: str) -> Plan:
+    """The plan for an encoder: what the settings say, and where they are silent what the data say.
+
+    Args:
+        config: settings; None is silent.
+        histories: training interactions.
+        encoder: "bag" or "sequence".
+
+    Returns:
+        The plan.
+    """
+    ordered = encoder == "sequence"
+    window = config.window or (_usual_length(histories) if ordered else 1000)
+    most = config.full_softmax_items
+    predictions = len(histories.items) if ordered else len(histories)
+    full = predictions * histories.n_items <= FULL_LOGITS if most is None else histories.n_items <= most
+    users = min(config.batch_size, max(16, TOKENS // (2 * window))) if ordered else config.batch_size
+    batches = -(-int((histories.lengths >= 2).sum()) // users)
+    epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-SHORTEST_GAME // max(1, batches)))
+    return Plan(
+        encoder=encoder,
+        window=window,
+        dropout=_or(config.dropout, 0.5 if ordered else 0.3),
+        epochs=_or(config.epochs, 16 if ordered else 50),
+        learning_rate=_or(config.learning_rate, 5e-3 if ordered else 1e-3),
+        weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
+        full_softmax=full,
+        game_epochs=epochs,
+        game_batches=min(batches, -(-LONGEST_GAME // max(1, epochs))),
+        game_users=users,
+    )
+
+
+def _or(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
+
+
+def _usual_length(histories: Histories) -> int:
+    """What nine of ten users have, from 20 to 200."""
+    return int(np.clip(np.quantile(histories.lengths, 0.9), 20, 200))
