@@ -221,6 +221,8 @@ POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2) -> tuple[Weights, float]:
     """Weights that maximise the validation metric, one block at a time over a small grid.
 
+    The search begins at the generator alone, or at popularity alone where that does better.
+
     Args:
         proposals: what the blocks propose.
         validation: who shall like it.
@@ -240,8 +242,8 @@ def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2
     def value(weights: Weights) -> float:
         return float(validation.values(proposals.ranked(weights)).mean())
 
-    best = Weights()
-    best_value = value(best)
+    trend = Weights(generated=0.0, popularity=unit["generated"] / unit["popularity"])
+    best, best_value = max(((start, value(start)) for start in (Weights(), trend)), key=lambda one: one[1])
     for _ in range(rounds):
         for name in (name for name in steps if name in proposals.scores):
             for step in steps[name]:
