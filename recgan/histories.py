@@ -14,6 +14,9 @@ from recgan.vocabulary import UNKNOWN, Vocabulary
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+DAY = 86_400.0
+"""Seconds."""
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -93,6 +96,47 @@ class Histories:
     def counts(self) -> np.ndarray:
         """Number of rows of every item, (N,) int64."""
         return np.asarray(np.bincount(self.items, minlength=self.n_items))
+
+    def decay(self, half_life: float | None) -> np.ndarray:
+        """Weight of every row by its age before the newest one.
+
+        Args:
+            half_life: days after which a row counts half; None, or without times, all count alike.
+
+        Returns:
+            Weights in (0, 1], (rows,) float64.
+        """
+        if half_life is None or self.times is None or not len(self.times):
+            return np.ones(len(self.items))
+        return np.asarray(np.exp2((self.times - self.times.max()) / DAY / half_life))
+
+    def ranks(self, keys: np.ndarray) -> np.ndarray:
+        """Rank of every row by its key (rows,) among the rows of its user, from 0 for the smallest, (rows,) int64."""
+        ranks = np.empty(len(keys), np.int64)
+        ranks[np.lexsort((keys, self.rows))] = self.places
+        return ranks
+
+    def groups(self, users: np.ndarray, window: int, most_items: int) -> list[np.ndarray]:
+        """Some users in groups of similar length, so that little is padded.
+
+        Args:
+            users: user numbers, (B,) int64.
+            window: most items that are read of a history.
+            most_items: of a group, padding counted; one user may have more.
+
+        Returns:
+            User numbers of every group, from short histories to long ones.
+        """
+        lengths = np.minimum(self.lengths[users], window)
+        order = np.argsort(lengths, kind="stable")
+        users, lengths = users[order], lengths[order]
+        groups, start = [], 0
+        while start < len(users):
+            fits = np.arange(1, len(users) - start + 1) * lengths[start:] <= most_items
+            size = max(1, int(fits.sum()))
+            groups.append(users[start : start + size])
+            start += size
+        return groups
 
     def of(self, user: int) -> np.ndarray:
         """Item numbers of one user, oldest first, (length,) int64."""

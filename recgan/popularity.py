@@ -6,7 +6,6 @@ import numpy as np
 
 from recgan.histories import Histories
 
-DAY = 86_400.0
 HALF_LIVES: tuple[float | None, ...] = (None, 365.0, 90.0, 30.0, 7.0, 3.0, 1.0)
 """Half-lives in days that validation chooses from; None never forgets."""
 
@@ -21,10 +20,7 @@ def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
     Returns:
         Counts, (N,) float64.
     """
-    if half_life is None or histories.times is None or not len(histories.times):
-        return np.asarray(histories.counts(), np.float64)
-    age = (histories.times.max() - histories.times) / DAY
-    return np.asarray(np.bincount(histories.items, np.exp2(-age / half_life), minlength=histories.n_items))
+    return np.asarray(np.bincount(histories.items, histories.decay(half_life), minlength=histories.n_items))
 
 
 def log_popularity(histories: Histories, half_life: float | None) -> np.ndarray:

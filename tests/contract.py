@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from planted import checkerboard, planted
+from planted import checkerboard, planted, shuffled
 
+from recgan.baselines import Baseline, Popular
 from recgan.errors import ConfigError, DataError, UnknownUserError
+from recgan.evaluation import evaluate
+from recgan.splits import split_ratio
 
 Fit = Callable[[pd.DataFrame], Any]
 COLUMNS = ["user_id", "item_id", "rank", "score"]
@@ -35,6 +38,36 @@ def remembered(fit: Fit) -> Fit:
 
 def frame_of_groups() -> pd.DataFrame:
     return planted(n_users=60, n_items=40, n_groups=4, noise=0.1, seed=0)
+
+
+def matrix_of(frame: pd.DataFrame) -> np.ndarray:
+    """Users by items, ones and zeros."""
+    return pd.crosstab(frame["user_id"], frame["item_id"]).clip(upper=1).to_numpy(np.float64)
+
+
+def scores_of(model: Any, histories: pd.DataFrame | None = None) -> np.ndarray:
+    """Users by items, as the lists tell them."""
+    lists = model.recommend_batch(histories=histories, n=10**6, filter_seen=False)
+    return lists.pivot(index="user_id", columns="item_id", values="score").to_numpy()
+
+
+def fresh(model: Baseline, **changed: Any) -> Baseline:
+    """An unfitted baseline with the same parameters, but for those changed."""
+    return type(model)(**{**model.params, **changed})
+
+
+def finds_what_is_planted_and_nothing_in_noise(fit: Fit) -> None:
+    """Groups are found well above popularity; where they are scrambled, popularity is all there is."""
+    frame = planted(n_users=200, n_items=60, n_groups=4, noise=0.1, seed=3)
+    noise = shuffled(frame, seed=4)
+    assert _precision(fit, frame) > 2.5 * _precision(Popular().fit, frame)
+    assert abs(_precision(fit, noise) - _precision(Popular().fit, noise)) < 0.03
+
+
+def _precision(fit: Fit, frame: pd.DataFrame) -> float:
+    split = split_ratio(frame, seed=1)
+    lists = fit(split.train).recommend_batch(histories=split.validation.history, n=5)
+    return evaluate(lists, split.validation.truth, "precision@5")["precision@5"]
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:

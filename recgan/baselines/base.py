@@ -184,6 +184,20 @@ def number_above_zero(name: str, value: Any, *, or_zero: bool = False) -> float:
     return float(value)
 
 
+def share(name: str, value: Any, *, or_zero: bool = False) -> float:
+    """The value, a number above 0 (or 0 itself) and at most 1; a ConfigError says otherwise."""
+    if number_above_zero(name, value, or_zero=or_zero) > 1.0:
+        raise ConfigError(f"{name}: a number of at most 1, not {value!r}")
+    return float(value)
+
+
+def below_one(name: str, value: Any) -> float:
+    """The value, a number of at least 0 and below 1; a ConfigError says otherwise."""
+    if number_above_zero(name, value, or_zero=True) >= 1.0:
+        raise ConfigError(f"{name}: a number below 1, not {value!r}")
+    return float(value)
+
+
 def whole_number(name: str, value: Any, least: int = 1) -> int:
     """The value, a whole number of at least `least`; a ConfigError says otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from recgan.baselines.base import Baseline, number_above_zero, whole_number
 from recgan.histories import Histories
-from recgan.linear import LowRank
+from recgan.linear import LowRank, low_pass, normalised
 from recgan.ranking import CELLS
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -51,10 +48,10 @@ class NormalisedSVD(Baseline):
 
     @classmethod
     def _prepare(cls, histories: Histories) -> Callable[..., LowRank]:
-        return functools.cache(functools.partial(_low_pass, histories.matrix()))
+        return functools.cache(functools.partial(low_pass, histories))
 
     def _learn(self, histories: Histories, prepared: Callable[..., LowRank]) -> None:
-        self._filter = prepared(self.factors, self.user_power, self.item_power, self.seed)
+        self._filter = prepared(self.factors, self.seed, user_power=self.user_power, item_power=self.item_power)
 
     def _scores(self, histories: Histories, numbers: np.ndarray) -> np.ndarray:
         return self._filter.scores(histories)
@@ -87,7 +84,7 @@ class GFCF(NormalisedSVD):
 
     def _learn(self, histories: Histories, prepared: Callable[..., LowRank]) -> None:
         super()._learn(histories, prepared)
-        self._normalised = normalised(histories.matrix(), self.user_power, self.item_power)
+        self._normalised = normalised(histories, self.user_power, self.item_power)
 
     def _scores(self, histories: Histories, numbers: np.ndarray) -> np.ndarray:
         scores = super()._scores(histories, numbers) * np.float32(self.alpha)
@@ -96,20 +93,3 @@ class GFCF(NormalisedSVD):
             users = (self._normalised @ given[start : start + block].T).toarray()
             scores[start : start + block] += (self._normalised.T @ users).T
         return scores
-
-
-def normalised(matrix: csr_matrix, user_power: float, item_power: float) -> csr_matrix:
-    """Interactions over powers of the counts of users and items, (U, N) float32."""
-    users = np.maximum(matrix.getnnz(axis=1), 1.0)[:, None] ** -user_power
-    items = np.maximum(matrix.getnnz(axis=0), 1.0) ** -item_power
-    return matrix.multiply(users).multiply(items).tocsr().astype(np.float32)
-
-
-def _low_pass(matrix: csr_matrix, factors: int, user_power: float, item_power: float, seed: int) -> LowRank:
-    from sklearn.utils.extmath import randomized_svd
-
-    weighted, rank = normalised(matrix, user_power, item_power), min(factors, *matrix.shape)
-    _, singular, vectors = randomized_svd(weighted, rank, n_iter=4, random_state=seed)
-    vectors = vectors[singular > 1e-5 * singular[0]].T
-    counts = np.maximum(matrix.getnnz(axis=0), 1.0)[:, None] ** item_power
-    return LowRank((vectors / counts).astype(np.float32), (vectors * counts).astype(np.float32))

@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from recgan.baselines.base import number_above_zero, whole_number
+from recgan.baselines.base import number_above_zero, share, whole_number
 from recgan.baselines.closed import Neighbourhood
-from recgan.baselines.filters import normalised
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
-from recgan.linear import SparseRows, largest, transition_counts, transitions
+from recgan.linear import SparseRows, neighbours, transition_counts, transitions
 from recgan.ranking import ABSENT, top_items
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 Grid = Mapping[str, Sequence[Any]]
-WALK_ROWS, SLIM_ITEMS = 1024, 5000
+SLIM_ITEMS = 5000
 
 
 class RP3Beta(Neighbourhood):
@@ -53,18 +52,13 @@ class RP3Beta(Neighbourhood):
         self.beta = number_above_zero("beta", beta, or_zero=True)
         self.k = whole_number("k", k)
 
-    def _learn(self, histories: Histories, prepared: csr_matrix) -> None:
-        from scipy.sparse import vstack
+    @classmethod
+    def _prepare(cls, histories: Histories) -> None:
+        """Nothing."""
 
-        there = normalised(prepared, 0.0, self.alpha).T.tocsr()
-        back = normalised(prepared, self.alpha, self.beta)
-        blocks = []
-        for start in range(0, histories.n_items, WALK_ROWS):
-            block = (there[start : start + WALK_ROWS] @ back).tocsr()
-            rows = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-            block.data[block.indices == rows + start] = 0.0
-            blocks.append(_strongest(block, self.k))
-        self._rows = SparseRows(vstack(blocks, format="csr"))
+    def _learn(self, histories: Histories, prepared: None) -> None:
+        powers = {"user_power": self.alpha, "from_power": self.alpha, "to_power": self.beta}
+        self._rows = neighbours(histories, **powers, keep=self.k)
 
 
 class Transitions(Neighbourhood):
@@ -118,8 +112,8 @@ class Transitions(Neighbourhood):
         self.shrinkage = number_above_zero("shrinkage", shrinkage, or_zero=True)
         self.from_power = number_above_zero("from_power", from_power, or_zero=True)
         self.to_power = number_above_zero("to_power", to_power, or_zero=True)
-        self.backward = _share("backward", backward, or_zero=True)
-        self.gap_decay, self.history_decay = _share("gap_decay", gap_decay), _share("history_decay", history_decay)
+        self.backward = share("backward", backward, or_zero=True)
+        self.gap_decay, self.history_decay = share("gap_decay", gap_decay), share("history_decay", history_decay)
         self.reach, self.keep = whole_number("reach", reach), whole_number("keep", keep)
 
     @classmethod
@@ -196,19 +190,3 @@ class SLIM(Neighbourhood):
         products: dict[str, Any] = {"precompute": gram[np.ix_(others, others)], "Xy": gram[others, item]}
         penalty: dict[str, Any] = {"alphas": [self.l1 + self.l2], "l1_ratio": self.l1 / (self.l1 + self.l2)}
         return np.asarray(enet_path(*data, **products, **penalty, positive=True, check_input=False)[1][:, 0])
-
-
-def _strongest(matrix: csr_matrix, keep: int) -> csr_matrix:
-    """The `keep` largest positive entries of every row; empties the rest of the matrix given."""
-    for row in np.flatnonzero(np.diff(matrix.indptr) > keep):
-        values = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]]
-        values[values < np.partition(values, -keep)[-keep]] = 0.0
-    matrix.eliminate_zeros()
-    return largest(matrix, keep)
-
-
-def _share(name: str, value: Any, *, or_zero: bool = False) -> float:
-    """The value, a number above 0 (or 0 itself) and at most 1; a ConfigError says otherwise."""
-    if number_above_zero(name, value, or_zero=or_zero) > 1.0:
-        raise ConfigError(f"{name}: a number of at most 1, not {value!r}")
-    return float(value)

@@ -6,7 +6,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from recgan.baselines.base import Baseline
-from recgan.errors import ConfigError, TrainingError
+from recgan.errors import TrainingError
 from recgan.histories import Histories
 from recgan.metrics import ndcg
 from recgan.ranking import top_items
@@ -180,15 +180,5 @@ def hold_out(histories: Histories, inner: Inner, random: np.random.Generator) ->
         users = random.choice(able, n_users, replace=False)
         taken[users] = np.ceil(inner.share * lengths[users]).clip(1, lengths[users] - 1)
     keys = histories.places if histories.ordered else random.random(len(histories.items))
-    oldest_first = np.lexsort((keys, histories.rows))
-    held = np.zeros(len(histories.items), bool)
-    held[oldest_first] = histories.places >= (lengths - taken)[histories.rows]
+    held = histories.ranks(keys) >= (lengths - taken)[histories.rows]
     return histories.part(~held), histories.part(held)
-
-
-def fraction(name: str, value: Any) -> float:
-    """The value, a share of at least 0 and below 1; a ConfigError says otherwise."""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1:
-        raise ConfigError(f"{name}: a number of at least 0 and below 1, not {value!r}")
-    return float(value)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recgan.baselines.base import number_above_zero, whole_number
-from recgan.baselines.neural import Batch, Inner, Neural, fraction
+from recgan.baselines.base import below_one, number_above_zero, whole_number
+from recgan.baselines.neural import Batch, Inner, Neural
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 
@@ -87,7 +87,7 @@ class SASRec(Neural):
         if embedding_dim % heads:
             raise ConfigError(f"embedding_dim: a multiple of heads, {heads}, not {embedding_dim!r}")
         self.window = whole_number("window", window)
-        self.dropout = fraction("dropout", dropout)
+        self.dropout = below_one("dropout", dropout)
         self.n_negatives = None if n_negatives is None else whole_number("n_negatives", n_negatives)
         self.epochs = whole_number("epochs", epochs)
         self.learning_rate = number_above_zero("learning_rate", learning_rate)
@@ -115,7 +115,7 @@ class SASRec(Neural):
         return min(1.0, progress / WARM) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def _batches(self, histories: Histories, random: np.random.Generator) -> Iterator[Batch]:
-        groups = _groups(histories, random.permutation(np.flatnonzero(histories.lengths)), self.window)
+        groups = histories.groups(random.permutation(np.flatnonzero(histories.lengths)), self.window, TOKENS)
         for group in random.permutation(len(groups)):
             items, mask = histories.window(groups[group], self.window)
             yield {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
@@ -226,17 +226,3 @@ class Dropout(nn.Module):
         words = torch.empty(values.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
         return values * (kept * (256 / (256 - self.dropped)))
-
-
-def _groups(histories: Histories, users: np.ndarray, window: int) -> list[np.ndarray]:
-    """The users in groups of similar length, each of at most TOKENS items, or of one user."""
-    lengths = np.minimum(histories.lengths[users], window)
-    order = np.argsort(lengths, kind="stable")
-    users, lengths = users[order], lengths[order]
-    groups, start = [], 0
-    while start < len(users):
-        fits = np.arange(1, len(users) - start + 1) * lengths[start:] <= TOKENS
-        size = max(1, int(fits.sum()))
-        groups.append(users[start : start + size])
-        start += size
-    return groups

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recgan.baselines.base import number_above_zero, whole_number
-from recgan.baselines.neural import Batch, Inner, Neural, fraction
+from recgan.baselines.base import below_one, number_above_zero, whole_number
+from recgan.baselines.neural import Batch, Inner, Neural
 from recgan.histories import Histories
 
 ANNEALED = 0.5
@@ -65,7 +65,7 @@ class MultVAE(Neural):
     ) -> None:
         self.hidden = whole_number("hidden", hidden)
         self.latent = whole_number("latent", latent)
-        self.dropout = fraction("dropout", dropout)
+        self.dropout = below_one("dropout", dropout)
         self.beta = number_above_zero("beta", beta, or_zero=True)
         self.epochs = whole_number("epochs", epochs)
         self.learning_rate = number_above_zero("learning_rate", learning_rate)

@@ -1,7 +1,7 @@
 """The linear block: closed forms of the interactions, fitted in seconds without a gradient."""
 
 from recgan.linear.blocks import LowRank, SparseRows
-from recgan.linear.counts import largest, neighbours, transition_counts, transitions
+from recgan.linear.counts import largest, neighbours, normalised, transition_counts, transitions
 from recgan.linear.spectral import FULL_SPECTRUM, Spectrum, ease, low_pass, order_vectors, spectrum, start_vectors
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "largest",
     "low_pass",
     "neighbours",
+    "normalised",
     "order_vectors",
     "spectrum",
     "start_vectors",

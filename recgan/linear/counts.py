@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 ENTRIES = 8_000_000
 """Most entries of the rows together, where `keep` is left open."""
 
-DAY = 86_400.0
 BLOCK = 1024
 
 
@@ -45,13 +44,10 @@ def neighbours(
     Returns:
         The block, with at most N x keep entries.
     """
-    from scipy.sparse import diags, vstack
+    from scipy.sparse import vstack
 
-    matrix = histories.matrix()
-    popularity = np.maximum(histories.counts() + shrinkage, 1e-6)
-    lengths = np.maximum(np.diff(matrix.indptr), 1)
-    right = (diags(lengths**-user_power) @ matrix @ diags(popularity**-to_power)).tocsr().astype(np.float32)
-    left = (diags(popularity**-from_power) @ matrix.T).tocsr().astype(np.float32)
+    left = normalised(histories, 0.0, from_power, shrinkage).T.tocsr()
+    right = normalised(histories, user_power, to_power, shrinkage)
     keep = keep or kept_entries(histories.n_items)
     blocks = []
     for start in range(0, histories.n_items, BLOCK):
@@ -60,6 +56,25 @@ def neighbours(
         part.data[rows == part.indices] = 0.0
         blocks.append(largest(part, keep))
     return SparseRows(vstack(blocks, format="csr"))
+
+
+def normalised(histories: Histories, user_power: float, item_power: float, shrinkage: float = 0.0) -> csr_matrix:
+    """Interactions over powers of the counts of users and items.
+
+    Args:
+        histories: interactions of U users over N items.
+        user_power: how strongly the length of a user's history is divided out.
+        item_power: how strongly the popularity of an item is divided out.
+        shrinkage: counts added to every item.
+
+    Returns:
+        Weights, (U, N) sparse float32.
+    """
+    matrix = histories.matrix()
+    users = np.maximum(matrix.getnnz(axis=1), 1.0) ** -user_power
+    items = np.maximum(matrix.getnnz(axis=0) + shrinkage, 1.0) ** -item_power
+    matrix.data = (np.repeat(users, np.diff(matrix.indptr)) * items[matrix.indices]).astype(np.float32)
+    return matrix
 
 
 def transition_counts(
@@ -87,9 +102,7 @@ def transition_counts(
     from scipy.sparse import csr_matrix
 
     items, users = histories.items, histories.rows
-    weight = np.maximum(histories.lengths, 1)[users] ** -float(user_power)
-    if half_life is not None and histories.times is not None and len(items):
-        weight = weight * np.exp2((histories.times - histories.times.max()) / DAY / half_life)
+    weight = np.maximum(histories.lengths, 1)[users] ** -float(user_power) * histories.decay(half_life)
     parts = [csr_matrix((histories.n_items, histories.n_items), dtype=np.float64)]
     for gap in range(1, min(reach, int(histories.lengths.max(initial=0)) - 1) + 1):
         same = users[gap:] == users[:-gap]
@@ -150,11 +163,15 @@ def _sum(parts: list[csr_matrix]) -> csr_matrix:
 
 
 def largest(matrix: csr_matrix, keep: int) -> csr_matrix:
-    """The `keep` largest positive entries of every row."""
+    """The `keep` largest positive entries of every row; of equal ones those of the smaller columns."""
     from scipy.sparse import csr_matrix
 
+    least = np.zeros(matrix.shape[0], matrix.dtype)
+    for row in np.flatnonzero(np.diff(matrix.indptr) > keep):
+        least[row] = np.partition(matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]], -keep)[-keep]
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    rank = np.arange(len(order)) - np.repeat(matrix.indptr[:-1], np.diff(matrix.indptr))
-    kept = order[(rank < keep) & (matrix.data[order] > 0)]
+    some = np.flatnonzero((matrix.data >= least[rows]) & (matrix.data > 0))
+    order = some[np.lexsort((matrix.indices[some], -matrix.data[some], rows[some]))]
+    first = np.searchsorted(rows[order], rows[order])
+    kept = order[np.arange(len(order)) - first < keep]
     return csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape)

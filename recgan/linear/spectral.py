@@ -9,6 +9,7 @@ import numpy as np
 
 from recgan.histories import Histories
 from recgan.linear.blocks import LowRank
+from recgan.linear.counts import normalised
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -53,10 +54,8 @@ def spectrum(histories: Histories, rank: int | None = None, seed: int = 0) -> Sp
         values, vectors = _dense_eigen(matrix)
         values, vectors = values[::-1][:most], vectors[:, ::-1][:, :most]
     else:
-        from sklearn.utils.extmath import randomized_svd
-
-        _, singular, transposed = randomized_svd(matrix, most, n_iter=4, random_state=seed)
-        values, vectors = np.square(singular.astype(np.float64)), transposed.T
+        singular, vectors = _leading(matrix, most, seed)
+        values = np.square(singular.astype(np.float64))
     kept = values > 1e-6 * max(float(values[0]), 1e-12)
     return Spectrum(values[kept], np.ascontiguousarray(vectors[:, kept], np.float32), degrees)
 
@@ -108,37 +107,38 @@ def start_vectors(histories: Histories, dim: int, seed: int = 0) -> np.ndarray:
     Returns:
         Unit vectors, (N, D) float32.
     """
-    singular, vectors = _normalised_svd(histories, dim, seed)
+    singular, vectors = _leading(normalised(histories, 0.5, 0.5), dim, seed)
     return _unit_rows(vectors * singular, dim, seed)
 
 
-def low_pass(histories: Histories, rank: int, seed: int = 0) -> LowRank:
-    """The ideal low-pass filter of GF-CF (Shen et al., CIKM 2021): `score = r D^-1/2 V V' D^1/2` for a history r.
+def low_pass(
+    histories: Histories, rank: int, seed: int = 0, *, user_power: float = 0.5, item_power: float = 0.5
+) -> LowRank:
+    """The ideal low-pass filter of GF-CF (Shen et al., CIKM 2021): `score = r D_I^-b V V' D_I^b` for a history r.
 
-    V are the leading right singular vectors of the interactions over the roots of the users' and the items' counts D.
+    V are the leading right singular vectors of the interactions over `D_U^a` and `D_I^b`, powers of the counts D of
+    users and items.
 
     Args:
         histories: training interactions of U users over N items.
         rank: how many singular vectors.
         seed: of the iteration's start.
+        user_power: a, how strongly the lengths of histories are divided out.
+        item_power: b, how strongly the popularity of items is divided out.
 
     Returns:
         The block, with at most `rank` columns.
     """
-    root = np.sqrt(np.maximum(histories.counts(), 1.0))[:, None]
-    singular, vectors = _normalised_svd(histories, rank, seed)
+    size = np.maximum(histories.matrix().getnnz(axis=0), 1.0)[:, None] ** item_power
+    singular, vectors = _leading(normalised(histories, user_power, item_power), rank, seed)
     vectors = vectors[:, singular > 1e-5 * singular[0]]
-    return LowRank((vectors / root).astype(np.float32), (vectors * root).astype(np.float32))
+    return LowRank((vectors / size).astype(np.float32), (vectors * size).astype(np.float32))
 
 
-def _normalised_svd(histories: Histories, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Singular values (R,) and right singular vectors (N, R) of the normalised interactions."""
+def _leading(matrix: csr_matrix, rank: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Leading singular values, (R,), and right singular vectors, (N, R)."""
     from sklearn.utils.extmath import randomized_svd
 
-    matrix = histories.matrix()
-    users = 1.0 / np.sqrt(np.maximum(np.diff(matrix.indptr), 1))
-    items = 1.0 / np.sqrt(np.maximum(np.bincount(matrix.indices, minlength=matrix.shape[1]), 1))
-    matrix.data *= (np.repeat(users, np.diff(matrix.indptr)) * items[matrix.indices]).astype(np.float32)
     _, singular, transposed = randomized_svd(matrix, min(rank, *matrix.shape), n_iter=4, random_state=seed)
     return singular, transposed.T
 

@@ -73,9 +73,7 @@ class SplitBatches(IterableDataset[Batch]):
         """Each item is a target with a probability that the user drew from 20 to 80 %; at least one is."""
         share = self.random.uniform(0.2, 0.8, len(taken))
         luck = self.random.random(len(taken.items))
-        lucky = np.lexsort((luck, taken.rows))  # every user's items, luckiest first
-        place = np.empty(len(lucky), np.int64)
-        place[lucky] = taken.places
+        place = taken.ranks(luck)
         target = (luck < share[taken.rows]) | (place == 0)
         return ~target, target & (place < (self.set_size or len(taken.items)))
 
@@ -101,25 +99,13 @@ class SequenceBatches(IterableDataset[Batch]):
         self.window = window
         self.users = np.flatnonzero(histories.lengths >= 1)
         self.random = np.random.default_rng(seed)
-        self._length = len(self._groups(self.users))
+        self._length = len(histories.groups(self.users, window, TOKENS))
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Batch]:
-        groups = self._groups(self.random.permutation(self.users))
+        groups = self.histories.groups(self.random.permutation(self.users), self.window, TOKENS)
         for group in self.random.permutation(len(groups)):
             items, mask = self.histories.window(groups[group], self.window)
             yield {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
-
-    def _groups(self, users: np.ndarray) -> list[np.ndarray]:
-        lengths = np.minimum(self.histories.lengths[users], self.window)
-        order = np.argsort(lengths, kind="stable")
-        users, lengths = users[order], lengths[order]
-        groups, start = [], 0
-        while start < len(users):
-            fits = np.arange(1, len(users) - start + 1) * lengths[start:] <= TOKENS
-            size = max(1, int(fits.sum()))
-            groups.append(users[start : start + size])
-            start += size
-        return groups

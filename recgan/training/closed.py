@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from recgan.histories import Histories
 from recgan.popularity import HALF_LIVES, log_popularity
 from recgan.ranking import top_items
 from recgan.training.validation import Validation
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Block = TypeVar("Block")
 Scores = Callable[[Histories], np.ndarray]
@@ -69,6 +72,8 @@ class ClosedForms:
         self.histories = histories
         self.validation = validation
         self.seed = seed
+        self.transition_counts = cache(partial(linear.transition_counts, histories))
+        """By half-life, computed once."""
 
     def dense(self) -> Chosen[linear.LowRank]:
         """EASE where the whole spectrum can be had, the low-pass filter where it cannot; the better one in between."""
@@ -83,10 +88,7 @@ class ClosedForms:
         parts = linear.spectrum(self.histories, seed=self.seed)
         values = {lam: self._value(linear.ease(parts, lam).scores) for lam in REGULARISATIONS}
         best = max(values, key=lambda lam: values[lam])
-
-        def fit(histories: Histories) -> linear.LowRank:
-            return linear.ease(linear.spectrum(histories, seed=self.seed), best)
-
+        fit = partial(_ease, regularisation=best, seed=self.seed)
         return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
 
     def _low_pass(self, rank: int) -> Chosen[linear.LowRank]:
@@ -96,7 +98,10 @@ class ClosedForms:
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""
-        tried = [self._rows(partial(linear.neighbours, **settings), settings) for settings in NEIGHBOURS]
+        tried = []
+        for settings in NEIGHBOURS:
+            fit: Callable[[Histories], linear.SparseRows] = partial(linear.neighbours, **settings)
+            tried.append(self._rows(fit, fit(self.histories), settings))
         if self.histories.ordered:
             tried.append(self._transitions())
         return max(tried, key=lambda one: one.value)
@@ -113,29 +118,26 @@ class ClosedForms:
     def _transitions(self) -> Chosen[linear.SparseRows]:
         """One setting after the other, each at its best value so far."""
 
-        @cache
-        def counts(half_life: float | None) -> Any:
-            return linear.transition_counts(self.histories, half_life=half_life)
-
-        def fit(histories: Histories, half_life: float | None = None, **settings: Any) -> linear.SparseRows:
-            known = counts(half_life) if histories is self.histories else None
-            known = linear.transition_counts(histories, half_life=half_life) if known is None else known
-            return linear.transitions(histories, counts=known, **settings)
+        def tried(settings: Mapping[str, Any]) -> Chosen[linear.SparseRows]:
+            counts = self.transition_counts(half_life=settings["half_life"])
+            block = _transitions(self.histories, counts=counts, **settings)
+            return self._rows(partial(_transitions, **settings), block, settings)
 
         names = {"half_life": (None, 90.0, 30.0, 7.0)} if self.histories.clock else {}
         steps: dict[str, Sequence[float | None]] = {**names, **TRANSITIONS}
         settings: dict[str, Any] = {name: values[0] for name, values in steps.items()}
-        best = self._rows(partial(fit, **settings), settings)
+        best = tried({"half_life": None, **settings})
         for name, values in steps.items():
             for value in values[1:]:
-                settings = {**best.settings, name: value}
-                best = max(best, self._rows(partial(fit, **settings), settings), key=lambda one: one.value)
+                best = max(best, tried({**best.settings, name: value}), key=lambda one: one.value)
         return best
 
     def _rows(
-        self, fit: Callable[[Histories], linear.SparseRows], settings: Mapping[str, float | None]
+        self,
+        fit: Callable[[Histories], linear.SparseRows],
+        block: linear.SparseRows,
+        settings: Mapping[str, float | None],
     ) -> Chosen[linear.SparseRows]:
-        block = fit(self.histories)
         return Chosen(fit, block, self._value(lambda histories: block.scores(histories).toarray()), settings)
 
     def _value(self, scores: Scores) -> float:
@@ -147,6 +149,17 @@ class ClosedForms:
             query = validation.query.take(np.arange(start, min(start + chunk, len(validation))))
             rows.append(top_items(query.mask(np.asarray(scores(query.histories), np.float32)), k)[0])
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
+
+
+def _ease(histories: Histories, regularisation: float, seed: int) -> linear.LowRank:
+    return linear.ease(linear.spectrum(histories, seed=seed), regularisation)
+
+
+def _transitions(
+    histories: Histories, half_life: float | None, counts: csr_matrix | None = None, **settings: Any
+) -> linear.SparseRows:
+    counts = linear.transition_counts(histories, half_life=half_life) if counts is None else counts
+    return linear.transitions(histories, counts=counts, **settings)
 
 
 def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:

@@ -25,7 +25,7 @@ from recgan.networks import Discriminator, Generator
 from recgan.training.batches import Batch
 from recgan.training.module import ConditionalGAN
 
-Measure = Callable[[Generator], float]
+Measure = Callable[[Generator], dict[str, float]]
 State = dict[str, torch.Tensor]
 
 
@@ -42,7 +42,7 @@ class Watch(pl.Callback):
     """Measures the running average after an epoch, keeps the best, and stops when nothing better comes.
 
     Args:
-        measure: validation metric of a generator.
+        measure: validation metrics of a generator by name, "metric" first; their mean decides.
         patience: measurements without a better one before the phase stops.
         progress: called with (epoch, metric) after every epoch.
     """
@@ -68,23 +68,24 @@ class Watch(pl.Callback):
             raise TypeError("Watch needs a ConditionalGAN")
         self._spent["training"] += time.perf_counter() - self._since
         epoch = trainer.current_epoch + 1
-        metric = self._measured(pl_module)
-        point = {"epoch": float(epoch), "metric": metric, **pl_module.mean_losses()}
+        measured = self._measured(pl_module)
+        decisive = sum(measured.values()) / len(measured)
+        point = {"epoch": float(epoch), **measured, **pl_module.mean_losses()}
         self.curve.append(point)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
-        self.progress(epoch, metric)
-        if metric > self.best:
-            self.best, self.best_epoch = metric, epoch
+        self.progress(epoch, measured["metric"])
+        if decisive > self.best:
+            self.best, self.best_epoch = decisive, epoch
             self.best_state = {name: value.clone().cpu() for name, value in pl_module.average.items()}
         trainer.should_stop = epoch - self.best_epoch >= self.patience or pl_module.progress() >= 1.0
 
-    def _measured(self, module: ConditionalGAN) -> float:
+    def _measured(self, module: ConditionalGAN) -> dict[str, float]:
         since = time.perf_counter()
         served = served_copy(module.generator, module.average)
-        metric = self.measure(served)
+        measured = self.measure(served)
         self._spent["validation"] += time.perf_counter() - since
-        return metric
+        return measured
 
 
 def served_copy(generator: Generator, state: State) -> Generator:

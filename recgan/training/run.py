@@ -28,15 +28,15 @@ from recgan.training import judging
 from recgan.training.batches import SequenceBatches, SplitBatches
 from recgan.training.closed import ClosedForms
 from recgan.training.data import Data, read_data
-from recgan.training.fitting import Watch, new_discriminator, run_phase, seeded, served_copy
+from recgan.training.fitting import Measure, Watch, new_discriminator, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import plan
 from recgan.training.reporting import alarms, fingerprint, versions
 from recgan.training.validation import Proposals, choose_weights, propose, units
 
 Result = TypeVar("Result")
-REFIT_SHARE, REFIT_RATE = 0.5, 1.0
-"""Share of the epochs, and of the learning rate, of the last pass over all interactions."""
+REFIT_SHARE = 0.5
+"""Share of the epochs that are run once more over all interactions."""
 
 
 def train(
@@ -67,13 +67,14 @@ def train(
         TrainingError: when a loss is not a number.
     """
     started = time.perf_counter()
-    config = _config(config, seed)
+    config = settled(config, seed)
     data = read_data(interactions, items, users, validation, config)
     with Progress(config.progress) as progress, seeded(config.seed):
         return _Run(data, config, progress, started).recommender()
 
 
-def _config(config: Config | None, seed: int | None) -> Config:
+def settled(config: Config | None, seed: int | None) -> Config:
+    """The settings of a run: the defaults where none are given, with the seed where one is."""
     config = Config() if config is None else config
     if not isinstance(config, Config):
         raise ConfigError(f"config: a recgan.Config, not {type(config).__name__}")
@@ -126,7 +127,7 @@ class _Run:
         if kind == "auto":
             kind = "sequence" if data.histories.ordered and self.sparse.value > self.dense.value else "bag"
         self.plan = plan(config, data.histories, kind)
-        vectors = torch.from_numpy(_start_vectors(kind, data.histories, config))
+        vectors = torch.from_numpy(_start_vectors(kind, forms, config))
         generator = build_generator(
             config, kind, {"vectors": vectors}, window=self.plan.window, dropout=self.plan.dropout
         )
@@ -148,20 +149,21 @@ class _Run:
         """The shape of the linear block that does better alone, by its name in Weights."""
         return "dense" if self.report["dense"] >= self.report["sparse"] else "sparse"
 
-    def _measure(self, blocks: Blocks) -> Callable[[Generator], float]:
-        """Validation metric of a generator: the mean of it alone, and of it beside the linear block with equal say."""
+    def _measure(self, blocks: Blocks) -> Measure:
+        """Validation metric of a generator beside the linear block with equal say, and of it alone."""
         weights: dict[str, float] = {}
         validation = self.data.validation
 
-        def measure(generator: Generator) -> float:
+        def measure(generator: Generator) -> dict[str, float]:
             candidate = replace(blocks, generator=generator, weights=Weights())
             if not len(validation):
-                return 0.0
+                return {"metric": 0.0, "alone": 0.0}
             if not weights:
                 unit = units(propose(candidate, validation.first(200)))
                 weights[self._strongest] = unit["generated"] / unit[self._strongest]
             beside = replace(candidate, weights=Weights(**weights))
-            return float(np.mean([validation.measure(Ranker(some, None, 1)) for some in (candidate, beside)]))
+            both = {"metric": beside, "alone": candidate}
+            return {name: validation.measure(Ranker(some, None, 1)) for name, some in both.items()}
 
         return measure
 
@@ -301,14 +303,14 @@ class _Run:
             return blocks
         generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
         module = self._module(generator, judge, game=False, n_steps=len(batches) * epochs, share=0.25)
-        module.learning_rate *= REFIT_RATE
         with seeded(self.config.seed):
             run_phase(module, batches, epochs, None, self.config, "refit")
         return replace(blocks, generator=served_copy(generator, module.average))
 
 
-def _start_vectors(kind: str, histories: Histories, config: Config) -> np.ndarray:
+def _start_vectors(kind: str, forms: ClosedForms, config: Config) -> np.ndarray:
+    histories = forms.histories
     if kind == "bag":
         return linear.start_vectors(histories, config.embedding_dim, config.seed)
-    counts = linear.transition_counts(histories)
+    counts = forms.transition_counts(half_life=None)
     return linear.order_vectors(counts, histories.counts(), config.embedding_dim, config.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from recgan.config import Config
 from recgan.errors import ConfigError, TrainingError
 from recgan.progress import Progress
 from recgan.splits import Holdout
-from recgan.training.run import train
+from recgan.training.run import settled, train
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -54,12 +53,9 @@ def tune(
         ConfigError: when optuna is not installed or an argument is out of range.
         DataError: when a table cannot be used, or holds nobody to validate with.
     """
-    config = Config() if config is None else config
-    if not isinstance(config, Config):
-        raise ConfigError(f"config: a recgan.Config, not {type(config).__name__}")
+    config = settled(config, seed)
     if not time_limit > 0 or (n_trials is not None and n_trials < 1):
         raise ConfigError(f"tune: time_limit={time_limit!r} and n_trials={n_trials!r} must be above 0")
-    config = config if seed is None else config.changed(seed=seed)
     tables: dict[str, Any] = {"items": items, "users": users, "validation": validation}
     study = _study(config)
     with Progress(config.progress) as progress:
@@ -78,18 +74,14 @@ def tune(
 
 
 def _study(config: Config) -> Study:
-    """A maximising study whose first trial is the config itself."""
+    """A maximising study."""
     try:
         import optuna
     except ImportError as error:
         raise ConfigError("tune needs the library optuna: pip install recgan[tune]") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=5)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({"encoder": config.encoder}, skip_if_exists=False)
-    return study
+    sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=5)
+    return optuna.create_study(direction="maximize", sampler=sampler)
 
 
 def _suggested(trial: Trial) -> dict[str, Any]:

@@ -86,10 +86,7 @@ def carve(histories: Histories, most_users: int, seed: int) -> tuple[Histories, 
     key = (
         np.arange(len(histories.items), dtype=np.float64) if histories.ordered else random.random(len(histories.items))
     )
-    order = np.lexsort((-key, histories.rows))
-    place = np.empty(len(order), np.int64)
-    place[order] = histories.places
-    hidden = place < hidden_count[histories.rows]
+    hidden = histories.ranks(-key) < hidden_count[histories.rows]
     return histories.part(~hidden), histories.part(hidden)
 
 

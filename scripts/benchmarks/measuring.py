@@ -15,6 +15,7 @@ import rivals
 from protocols import OURS_METADATA, OURS_REFIT, PROTOCOLS, Protocol, Task, load
 
 import recgan
+from recgan.batch.files import whole_file
 from recgan.schema import ITEM, USER
 
 QUICK = {
@@ -56,9 +57,8 @@ class Job:
 def write_json(path: Path, content: Any) -> None:
     """Write a file that is there entirely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def tune(job: Job, path: Path) -> None:
@@ -83,9 +83,8 @@ def measure(job: Job, path: Path) -> None:
     facts |= {"peak_mib": peak_mib(), "threads": os.environ.get("OMP_NUM_THREADS")}
     values = _values(lists, task, protocol)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    values.to_parquet(unfinished, index=False)
-    unfinished.replace(path.with_suffix(".parquet"))
+    with whole_file(path.with_suffix(".parquet")) as unfinished:
+        values.to_parquet(unfinished, index=False)
     write_json(path, {"job": asdict(job), **facts, **_told(model)})  # last: it says that all is there
 
 

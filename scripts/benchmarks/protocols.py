@@ -21,7 +21,6 @@ AT_MEDIUM = (*AT_LARGE, "EASE", "MultVAE")
 AT_SMALL = (*AT_MEDIUM, "SLIM")
 ORDERED = ("Transitions", "SASRec")
 PROFILE = (USER, "gender", "age")
-MOST_HELD_OUT = 600
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,8 +152,7 @@ def _published_split(share: float) -> Callable[[pd.DataFrame, int], Task]:
 def _held_out_users(frame: pd.DataFrame, seed: int) -> Task:
     """Users that training never sees; what they like is unordered."""
     liked = recgan.read_interactions(frame, min_rating=4, min_user_items=5)[[USER, ITEM]]
-    most = min(MOST_HELD_OUT, liked[USER].nunique() // 10)
-    split = recgan.split_users(liked, n_test=most, n_validation=most, history=0.8, seed=seed)
+    split = recgan.split_users(liked, history=0.8, seed=seed)
     return Task(split.train, split.validation, split.train, split.validation, split.test, split.train)
 
 
