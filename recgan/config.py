@@ -78,7 +78,7 @@ class Config(BaseModel):
     ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
     clip_norm: float = Field(1.0, gt=0.0)
     full_softmax_items: int | None = Field(None, ge=1)
-    n_negatives: int = Field(1024, ge=1)
+    n_negatives: int = Field(4096, ge=1)
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
     adversarial_epochs: int = Field(6, ge=0)
     adversarial_weight: float = Field(0.5, ge=0.0)

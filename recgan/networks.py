@@ -31,7 +31,7 @@ class BagEncoder(nn.Module):
         super().__init__()
         self.embeddings = nn.Parameter(embeddings.clone())
         self.opening = nn.Parameter(torch.randn(embeddings.shape[1]) * 0.02)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
 
     def forward(self, items: Tensor, mask: Tensor) -> Tensor:
@@ -72,24 +72,16 @@ class SequenceEncoder(nn.Module):
         self.scale = nn.Parameter(torch.tensor(width**0.5))
         self.opening = nn.Parameter(torch.randn(width) * 0.02)
         self.positions = nn.Parameter(torch.randn(length + 1, width) * 0.02)
-        self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                width, heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
-            )
-            for _ in range(layers)
-        )
+        self.dropout = Dropout(dropout)
+        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
 
     def states(self, vectors: Tensor) -> Tensor:
         """Condition after every prefix: item vectors (B, L, C) float32 -> (B, L + 1, C), the first for no history."""
         opening = self.opening.expand(len(vectors), 1, -1)
         states = torch.cat([opening, self.scale * vectors], dim=1) + self.positions[: vectors.shape[1] + 1]
-        states = self.dropout(states)
-        causal = nn.Transformer.generate_square_subsequent_mask(states.shape[1], device=states.device)
-        for block in self.blocks:
-            states = block(states, src_mask=causal, is_causal=True)
-        return self.norm(states)  # type: ignore[no-any-return]
+        refined: Tensor = self.norm(self.blocks(self.dropout(states)))
+        return refined
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Condition of every user: (B, L, C) float32 and (B, L) bool, padded on the right -> (B, C) float32."""
@@ -273,10 +265,59 @@ def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discri
     return discriminator.eval().requires_grad_(False)
 
 
+class Block(nn.Module):
+    """Causal self-attention, then two layers, each added to what it reads, (B, L, D) -> (B, L, D).
+
+    Args:
+        width: length of the vectors, D.
+        heads: attention heads; divides D.
+        dropout: of what is added.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_attention, self.before_layers = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.split, self.join = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.layers = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), Dropout(dropout), nn.Linear(width, width), Dropout(dropout)
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """States refined, each from those up to it."""
+        parts = self.split(self.before_attention(states)).unflatten(-1, (3, self.heads, -1))  # (B, L, 3, H, D / H)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        states = states + self.dropout(self.join(attended.transpose(1, 2).flatten(2)))
+        refined: Tensor = states + self.layers(self.before_layers(states))
+        return refined
+
+
+class Dropout(nn.Module):
+    """Dropout in steps of 1/256, from one random byte a value: many times faster on a processor than torch's own.
+
+    Args:
+        share: dropped, below 1.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropped = min(round(256 * share), 255)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The values thinned in training, and as they are otherwise."""
+        if not self.training or not self.dropped:
+            return values
+        words = torch.empty(values.numel() // 8 + 1, dtype=torch.int64, device=values.device).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
+        return values * (kept * (256 / (256 - self.dropped)))
+
+
 def residual_mlp(width: int, hidden: int, dropout: float) -> nn.Sequential:
     """Normalise, widen, narrow; ends in zeros so that a new block changes nothing."""
     mlp = nn.Sequential(
-        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
+        nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, width)
     )
     return zero_last(mlp)
 

@@ -29,6 +29,10 @@ class LowRank:
     fold: np.ndarray
     columns: np.ndarray
 
+    def leading(self, rank: int) -> LowRank:
+        """The block of the first `rank` columns."""
+        return LowRank(*(np.ascontiguousarray(part[:, :rank]) for part in (self.fold, self.columns)))
+
     def queries(self, histories: Histories) -> np.ndarray:
         """Queries of B users, (B, R) float32: the sum of the fold rows of their distinct items."""
         return np.asarray(histories.matrix() @ self.fold, np.float32)

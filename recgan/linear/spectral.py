@@ -139,7 +139,8 @@ def _leading(matrix: csr_matrix, rank: int, seed: int) -> tuple[np.ndarray, np.n
     """Leading singular values, (R,), and right singular vectors, (N, R)."""
     from sklearn.utils.extmath import randomized_svd
 
-    _, singular, transposed = randomized_svd(matrix, min(rank, *matrix.shape), n_iter=4, random_state=seed)
+    most, driver = min(rank, *matrix.shape), "gesvd"  # "gesdd", the default, fails to converge on some sparse tables
+    _, singular, transposed = randomized_svd(matrix, most, n_iter=4, svd_lapack_driver=driver, random_state=seed)
     return singular, transposed.T
 
 

@@ -25,8 +25,11 @@ REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0
 EASE_ITEMS = 20_000
 """Catalogues up to this size try EASE."""
 
-LOW_PASS = (128, 512)
-"""Ranks of the low-pass filter that larger catalogues try."""
+LOW_PASS = (128, 256, 512)
+"""Ranks of the low-pass filter that larger catalogues try; twice the largest as long as that is better."""
+
+LOW_PASS_CELLS = 80_000_000
+"""Most numbers in its singular vectors, of users and items together."""
 
 NEIGHBOURS: Sequence[Mapping[str, Any]] = (
     {"user_power": 0.65, "from_power": 0.5, "to_power": 0.35, "shrinkage": 0.0},
@@ -81,7 +84,7 @@ class ClosedForms:
         if self.histories.n_items <= EASE_ITEMS:
             tried.append(self._ease())
         if self.histories.n_items > linear.FULL_SPECTRUM:
-            tried += [self._low_pass(rank) for rank in LOW_PASS]
+            tried += self._low_pass()
         return max(tried, key=lambda one: one.value)
 
     def _ease(self) -> Chosen[linear.LowRank]:
@@ -91,10 +94,21 @@ class ClosedForms:
         fit = partial(_ease, regularisation=best, seed=self.seed)
         return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
 
-    def _low_pass(self, rank: int) -> Chosen[linear.LowRank]:
-        fit = partial(linear.low_pass, rank=rank, seed=self.seed)
-        block = fit(self.histories)
-        return Chosen(fit, block, self._value(block.scores), {"rank": rank})
+    def _low_pass(self) -> list[Chosen[linear.LowRank]]:
+        """Every rank from one decomposition, and larger ones while they pay and can be held."""
+        most = LOW_PASS_CELLS // (len(self.histories) + self.histories.n_items)
+        ranks: Sequence[int] = sorted({min(rank, max(most, LOW_PASS[0])) for rank in LOW_PASS})
+        tried: list[Chosen[linear.LowRank]] = []
+        while ranks:
+            whole = linear.low_pass(self.histories, ranks[-1], self.seed)
+            for rank in ranks:
+                block = whole.leading(rank)
+                fit = partial(linear.low_pass, rank=rank, seed=self.seed)
+                tried.append(Chosen(fit, block, self._value(block.scores), {"rank": rank}))
+            best = max(tried, key=lambda one: one.value)
+            twice = 2 * ranks[-1]
+            ranks = [twice] if best is tried[-1] and twice <= min(most, self.histories.n_items) else []
+        return tried
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""

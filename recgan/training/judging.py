@@ -136,7 +136,7 @@ def corrections(discriminator: Discriminator, cases: Cases) -> np.ndarray:
 def fit_judge(
     discriminator: Discriminator, cases: Cases, validation: Validation, seed: int
 ) -> tuple[Discriminator, float, float, float]:
-    """Fit the second stage and choose its weight on users that it has not learned from.
+    """Fit the second stage and choose its weight on users that it has not learned from; with a clock, on later ones.
 
     Args:
         discriminator: from the game, or new.
@@ -148,18 +148,32 @@ def fit_judge(
         The discriminator fitted on all users, its weight (0 where it does not pay), and the validation metric without
         it and with it at that weight, the latter out of fold.
     """
-    users = np.random.default_rng(seed).permutation(len(cases.numbers))
     added = np.zeros(cases.relevance.shape, np.float32)
-    if len(users) >= FEWEST_USERS:
-        for fold in np.array_split(users, FOLDS):
-            rest = np.setdiff1d(users, fold)
-            added[fold] = corrections(fit_head(discriminator, cases.take(rest), seed), cases.take(fold))
+    judged = np.arange(len(cases.numbers))
+    if len(judged) >= FEWEST_USERS:
+        folds = _folds(validation, seed)
+        for fold, others in folds:
+            added[fold] = corrections(fit_head(discriminator, cases.take(others), seed), cases.take(fold))
+        judged = np.concatenate([fold for fold, _ in folds])
     relevance = np.where(cases.numbers == ABSENT, -np.inf, cases.relevance.numpy())
 
-    def value(weight: float) -> float:
+    def value(weight: float) -> np.ndarray:
         order = np.lexsort((cases.numbers, -(relevance + weight * added)), axis=1)
-        return float(validation.values(np.take_along_axis(cases.numbers, order, 1)).mean())
+        return validation.values(np.take_along_axis(cases.numbers, order, 1))
 
     values = {weight: value(weight) for weight in WEIGHTS}
-    best = max(WEIGHTS, key=lambda weight: values[weight])
-    return fit_head(discriminator, cases, seed), best, values[0.0], values[best]
+    best = max(WEIGHTS, key=lambda weight: values[weight][judged].mean())
+    return fit_head(discriminator, cases, seed), best, float(values[0.0].mean()), float(values[best].mean())
+
+
+def _folds(validation: Validation, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Users who are judged, and users who are learned from: all others, or with a clock those who were asked before."""
+    users = np.random.default_rng(seed).permutation(len(validation))
+    truth = validation.truth
+    if not (truth.clock and len(truth.items)):
+        return [(fold, np.setdiff1d(users, fold)) for fold in np.array_split(users, FOLDS)]
+    asked = np.where(
+        truth.lengths > 0, np.asarray(truth.times)[np.minimum(truth.offsets[:-1], len(truth.items) - 1)], np.inf
+    )
+    parts = np.array_split(users[np.argsort(asked[users], kind="stable")], FOLDS)
+    return [(parts[place], np.concatenate(parts[:place])) for place in range(1, FOLDS)]

@@ -75,9 +75,9 @@ class ConditionalGAN(pl.LightningModule):
             {"params": varied},
             {"params": rest, "lr": self.learning_rate * (GAME_RATE if self.game else 1.0)},
         ]
-        generator = torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
+        generator = torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
-        discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99))
+        discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99), fused=True)
         return [generator, discriminator]
 
     def training_step(self, batch: Batch, batch_index: int) -> None:

@@ -63,7 +63,8 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     window = config.window or (_usual_length(histories) if ordered else 1000)
     most = config.full_softmax_items
     predictions = len(histories.items) if ordered else len(histories)
-    full = predictions * histories.n_items <= FULL_LOGITS if most is None else histories.n_items <= most
+    few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
+    full = few if most is None else histories.n_items <= most
     users = min(config.batch_size, max(16, TOKENS // (2 * window))) if ordered else config.batch_size
     batches = -(-int((histories.lengths >= 2).sum()) // users)
     epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-SHORTEST_GAME // max(1, batches)))
@@ -71,7 +72,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         encoder=encoder,
         window=window,
         dropout=_or(config.dropout, 0.5 if ordered else 0.3),
-        epochs=_or(config.epochs, 16 if ordered else 50),
+        epochs=_or(config.epochs, 12 if ordered else 50),
         learning_rate=_or(config.learning_rate, 5e-3 if ordered else 1e-3),
         weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
         full_softmax=full,

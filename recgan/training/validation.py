@@ -211,7 +211,7 @@ def units(proposals: Proposals) -> dict[str, float]:
     return {name: float(value) if value > 1e-9 else 1.0 for name, value in best.items()}
 
 
-GRID = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+GRID = (0.0, *(2.0**power for power in range(-6, 3)))
 POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
