@@ -14,8 +14,9 @@ from planted import planted, shuffled
 import recgan
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError, TrainingError
-from recgan.histories import Histories
+from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
+from recgan.popularity import Trend
 from recgan.ranking import Query, Weights
 from recgan.training import run
 from recgan.training.batches import SequenceBatches, SplitBatches
@@ -37,7 +38,7 @@ def histories() -> Histories:
     return Histories(flat.offsets, flat.items, N, np.arange(len(flat.items), dtype=np.float64), True)
 
 
-def module(encoder: str = "bag", game: bool = True, seconds: float | None = None, **settings) -> ConditionalGAN:
+def module(encoder: str = "bag", game: bool = True, seconds: float | None = None, trend=None, **settings):
     torch.manual_seed(0)
     config = Config(**{"embedding_dim": 16, "hidden_dim": 32, "noise_dim": 4, **settings})
     generator = build_generator(config, encoder, {"vectors": torch.randn(N, 16)}, window=10)
@@ -52,6 +53,7 @@ def module(encoder: str = "bag", game: bool = True, seconds: float | None = None
         n_steps=10,
         full_softmax=full,
         seconds=seconds,
+        trend=trend,
     )
 
 
@@ -127,6 +129,68 @@ def test_the_adversarial_gradient_reaches_the_generator(histories):
     some.game_losses(batch)["adversarial"].backward()
     assert some.generator.mean.weight.grad.abs().sum() > 0
     assert some.generator.variation[-1].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("n_negatives", [4096, 50])
+def test_a_trend_joins_the_logits_of_its_time(histories, n_negatives):
+    full = n_negatives > N
+    trend = Trend(np.array([-1.0, 200.0, 400.0]), np.random.default_rng(0).normal(size=(3, N)).astype(np.float32))
+    batch = next(iter(SequenceBatches(histories, 10, 0, trend)))
+    limit = {} if full else {"full_softmax_items": 1}
+    some = module("sequence", game=False, n_negatives=n_negatives, trend=torch.from_numpy(trend.log_rates), **limit)
+    some.generator.eval()
+    torch.manual_seed(1)
+    found = some.ranking_loss(batch)
+    torch.manual_seed(1)
+    pool = torch.arange(N) if full else torch.randint(N, (n_negatives,))
+    states = some.generator.states(batch["items"])[:, :-1][batch["mask"]]
+    prior = some.trend[batch["when"][batch["mask"]]]
+    logits, targets = (
+        some.generator.wanted(states) @ some.generator.item_vectors().T + prior,
+        batch["items"][batch["mask"]],
+    )
+    chosen = logits.gather(1, targets[:, None])[:, 0]
+    rest = logits[:, pool].masked_fill(targets[:, None] == pool, -torch.inf).logsumexp(1) + np.log(N / len(pool))
+    torch.testing.assert_close(found, (torch.logaddexp(chosen, rest) - chosen).mean())
+
+
+def test_the_game_takes_the_time_of_the_first_target(histories):
+    trend = Trend.of(histories, 100.0 / DAY)
+    batches = SplitBatches(histories, 64, 10, 0, ordered=True, set_size=6, trend=trend)
+    batch = next(iter(batches))
+    assert batch["when"].shape == batch["targets"][:, 0].shape
+    plain = module("sequence")
+    told = module("sequence", trend=torch.from_numpy(trend.log_rates))
+    for some in (plain, told):
+        losses = some.game_losses(batch)
+        assert all(torch.isfinite(loss) for loss in losses.values())
+        some.ranking = float(losses["ranking"].detach())
+    assert plain.ranking != told.ranking
+
+
+def fashion(n_users: int, seed: int, days: int = 40) -> pd.DataFrame:
+    """Every day four other items are in fashion; users of two groups like the even or the odd ones of them."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for user in range(n_users):
+        for day in np.sort(random.choice(days, 12, replace=False)):
+            item = 4 * (day // 2) + 2 * random.integers(2) + user % 2
+            rows.append((user, item, (day + random.random()) * DAY))
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    return frame.drop_duplicates(["user_id", "item_id"], ignore_index=True)
+
+
+def test_what_is_in_fashion_is_learned_apart_from_taste(small_config):
+    frame = fashion(150, seed=0)
+    split = recgan.split_by_time(frame, fraction=0.05)
+    past = pd.concat([split.train, split.validation.truth], ignore_index=True)
+    model = recgan.train(past, config=small_config.changed(encoder="sequence", epochs=8))
+    info = model.info()
+    assert info["half_life"] is not None
+    assert info["ablation"]["both"] > 1.2 * info["ablation"]["popularity"]
+    lists = model.recommend_batch(n=1)
+    own = (lists["item_id"] % 2 == lists["user_id"] % 2).mean()
+    assert own > 0.8
 
 
 def test_sampled_softmax_is_used_for_large_catalogues(histories):
@@ -353,7 +417,7 @@ def _falling(self, blocks):
     from recgan.training.validation import choose_weights, propose
 
     proposals = propose(blocks, self.data.validation)
-    weights, _ = choose_weights(proposals, self.data.validation)
+    weights, _ = choose_weights(proposals, self.data.validation, Weights())
     self.calls = getattr(self, "calls", 0) + 1
     return dataclasses.replace(blocks, weights=weights), proposals, 1.0 / self.calls
 

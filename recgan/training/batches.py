@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from recgan.histories import Histories
+from recgan.popularity import Trend
 
 Batch = dict[str, torch.Tensor]
 Bools = npt.NDArray[np.bool_]
@@ -31,6 +32,7 @@ class SplitBatches(IterableDataset[Batch]):
         seed: of the order and the splits.
         ordered: cut the history at a random place in time instead of drawing a part of it.
         set_size: most targets a user, drawn at random (or next in time); None for all.
+        trend: whose span of the first target is told as "when", (B,) int64; None tells nothing.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class SplitBatches(IterableDataset[Batch]):
         *,
         ordered: bool = False,
         set_size: int | None = None,
+        trend: Trend | None = None,
     ) -> None:
         self.histories = histories
         self.users = np.flatnonzero(histories.lengths >= 2)
@@ -50,6 +53,7 @@ class SplitBatches(IterableDataset[Batch]):
         self.random = np.random.default_rng(seed)
         self.ordered = ordered
         self.set_size = set_size
+        self.trend = trend
 
     def __len__(self) -> int:
         return -(-len(self.users) // self.batch_size)
@@ -67,6 +71,8 @@ class SplitBatches(IterableDataset[Batch]):
         items, mask = condition.window(np.arange(len(taken)), self.window)
         targets, target_mask = chosen.window(np.arange(len(taken)), int(chosen.lengths.max(initial=1)))
         arrays = {"items": items, "mask": mask, "targets": targets, "target_mask": target_mask}
+        if self.trend is not None:
+            arrays["when"] = self.trend.when(chosen).items[chosen.offsets[:-1]]
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _draw(self, taken: Histories) -> tuple[Bools, Bools]:
@@ -92,10 +98,13 @@ class SequenceBatches(IterableDataset[Batch]):
         histories: training interactions, oldest first.
         window: most items of a sequence; longer histories give their newest ones.
         seed: of the order.
+        trend: whose spans of the items are told as "when", (B, L) int64; None tells nothing.
     """
 
-    def __init__(self, histories: Histories, window: int, seed: int) -> None:
+    def __init__(self, histories: Histories, window: int, seed: int, trend: Trend | None = None) -> None:
         self.histories = histories
+        self.trend = trend
+        self.when = None if trend is None else trend.when(histories)
         self.window = window
         self.users = np.flatnonzero(histories.lengths >= 1)
         self.random = np.random.default_rng(seed)
@@ -108,4 +117,7 @@ class SequenceBatches(IterableDataset[Batch]):
         groups = self.histories.groups(self.random.permutation(self.users), self.window, TOKENS)
         for group in self.random.permutation(len(groups)):
             items, mask = self.histories.window(groups[group], self.window)
-            yield {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
+            batch = {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
+            if self.when is not None:
+                batch["when"] = torch.from_numpy(self.when.window(groups[group], self.window)[0])
+            yield batch

@@ -34,6 +34,8 @@ class ConditionalGAN(pl.LightningModule):
         n_steps: planned steps, for the cosine decay of the learning rate.
         full_softmax: whether the softmax runs over every item, or over a sample.
         seconds: the decay ends after this time where that comes first; None for no limit.
+        trend: log popularity at the moments that batches name, (M, N), which is added to the logits so that the
+            generator learns what popularity does not tell; None for none.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class ConditionalGAN(pl.LightningModule):
         n_steps: int,
         full_softmax: bool,
         seconds: float | None = None,
+        trend: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
+        self.trend: Tensor | None
         self.generator = generator.train().requires_grad_(True)
         self.discriminator = discriminator.train().requires_grad_(True)
         self.config = config
@@ -59,6 +63,7 @@ class ConditionalGAN(pl.LightningModule):
         self.weight_decay = weight_decay
         self.full_softmax = full_softmax
         self.seconds = seconds
+        self.register_buffer("trend", trend, persistent=False)
         self.began: float | None = None
         self.n_steps = max(1, n_steps)
         self.steps = 0
@@ -115,18 +120,32 @@ class ConditionalGAN(pl.LightningModule):
         if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
             states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
             targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
-            return self._softmax(generator.wanted(states), targets, torch.ones_like(targets, dtype=torch.bool), None)
+            there = torch.ones_like(targets, dtype=torch.bool)
+            when = batch["when"][batch["mask"]] if self.trend is not None else None
+            return self._softmax(generator.wanted(states), targets, there, None, when)
         condition = generator.condition(batch["items"], batch["mask"])
         targets, mask = batch["targets"], batch["target_mask"]
-        return self._softmax(generator.wanted(condition), targets, mask, batch)
+        return self._softmax(generator.wanted(condition), targets, mask, batch, batch.get("when"))
 
-    def _softmax(self, wanted: Tensor, targets: Tensor, mask: Tensor, batch: Batch | None) -> Tensor:
+    def _softmax(
+        self, wanted: Tensor, targets: Tensor, mask: Tensor, batch: Batch | None, when: Tensor | None
+    ) -> Tensor:
         vectors = self.generator.item_vectors()
         if self.full_softmax:
-            return losses.ranking_loss(_without_history(wanted @ vectors.T, batch), targets, mask)
+            logits = self._in_fashion(wanted @ vectors.T, when)
+            return losses.ranking_loss(_without_history(logits, batch), targets, mask)
         pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
         chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
-        return losses.sampled_ranking_loss(chosen, wanted @ vectors[pool].T, targets, mask, pool, len(vectors))
+        if when is not None and self.trend is not None:
+            chosen = chosen + self.trend[when.unsqueeze(1), targets]
+        rest = self._in_fashion(wanted @ vectors[pool].T, when, pool)
+        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors))
+
+    def _in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
+        """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""
+        if when is None or self.trend is None:
+            return logits
+        return logits + (self.trend if pool is None else self.trend[:, pool])[when]
 
     def discriminator_loss(self, batch: Batch) -> Tensor:
         """What the discriminator minimises; nothing of the generator gets a gradient."""
@@ -150,7 +169,7 @@ class ConditionalGAN(pl.LightningModule):
         condition = generator.condition(batch["items"], batch["mask"])
         targets, mask = batch["targets"], batch["target_mask"]
         first = targets[:, :1] if isinstance(generator.encoder, SequenceEncoder) else targets
-        ranking = self._softmax(generator.wanted(condition), first, mask[:, : first.shape[1]], batch)
+        ranking = self._softmax(generator.wanted(condition), first, mask[:, : first.shape[1]], batch, batch.get("when"))
         noise = self._noise(len(condition), 4)
         logits, places = self._pool_logits(generator.wanted(condition, noise), batch)  # (B, S, P)
         result = {"ranking": ranking, "set": losses.set_likelihood_loss(logits, places, mask)}
@@ -167,18 +186,19 @@ class ConditionalGAN(pl.LightningModule):
         """Generated and real item vectors of every user, (B, T, D) each, and which of them count, (B, T)."""
         wanted = self.generator.wanted(condition, self._noise(len(condition), 1))[:, 0]
         vectors = self.generator.item_vectors()
-        logits = _without_history(wanted @ vectors.T, batch)
+        logits = _without_history(self._in_fashion(wanted @ vectors.T, batch.get("when")), batch)
         numbers = logits.detach().softmax(1).multinomial(batch["targets"].shape[1], replacement=True)
         fake = losses.straight_through_items(logits, vectors, numbers)
         return fake, vectors[batch["targets"]], batch["target_mask"]
 
     def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         vectors = self.generator.item_vectors()
+        when = batch["when"].unsqueeze(1) if self.trend is not None else None  # (B, 1), for every draw
         if self.full_softmax:
-            return wanted @ vectors.T, batch["targets"]
+            return self._in_fashion(wanted @ vectors.T, when), batch["targets"]
         pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
-        return wanted @ vectors[pool].T, torch.searchsorted(pool, batch["targets"])
+        return self._in_fashion(wanted @ vectors[pool].T, when, pool), torch.searchsorted(pool, batch["targets"])
 
     def _noise(self, users: int, draws: int) -> Tensor:
         return torch.randn(users, draws, self.generator.noise_dim, device=self.device)

@@ -20,6 +20,7 @@ from recgan.errors import ConfigError
 from recgan.features import ItemTraits
 from recgan.histories import Histories
 from recgan.networks import Discriminator, Generator, build_generator
+from recgan.popularity import Trend, popularity_spread
 from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
@@ -142,7 +143,10 @@ class _Run:
         self.report |= {**self.dense.settings, **self.popularity.settings}
         self.report["sparse_settings"] = dict(self.sparse.settings)
         linear_blocks = self.dense.block, self.sparse.block
-        return Blocks(generator, *linear_blocks, self.popularity.block, Weights(), noise, self.plan.window)
+        life = self.popularity.settings["half_life"]
+        self.half_life = life if kind == "sequence" else None
+        self.alone = Weights(popularity=popularity_spread(data.histories, life) if self.half_life else 0.0)
+        return Blocks(generator, *linear_blocks, self.popularity.block, self.alone, noise, self.plan.window)
 
     @property
     def _strongest(self) -> str:
@@ -155,20 +159,27 @@ class _Run:
         validation = self.data.validation
 
         def measure(generator: Generator) -> dict[str, float]:
-            candidate = replace(blocks, generator=generator, weights=Weights())
+            candidate = replace(blocks, generator=generator, weights=self.alone)
             if not len(validation):
                 return {"metric": 0.0, "alone": 0.0}
             if not weights:
                 unit = units(propose(candidate, validation.first(200)))
                 weights[self._strongest] = unit["generated"] / unit[self._strongest]
-            beside = replace(candidate, weights=Weights(**weights))
+            beside = replace(candidate, weights=replace(self.alone, **weights))
             both = {"metric": beside, "alone": candidate}
             return {name: validation.measure(Ranker(some, None, 1)) for name, some in both.items()}
 
         return measure
 
     def _module(
-        self, generator: Generator, discriminator: Discriminator, *, game: bool, n_steps: int, share: float
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        trend: Trend | None,
+        *,
+        game: bool,
+        n_steps: int,
+        share: float,
     ) -> ConditionalGAN:
         limit = self.config.time_limit
         return ConditionalGAN(
@@ -181,18 +192,25 @@ class _Run:
             n_steps=n_steps,
             full_softmax=self.plan.full_softmax,
             seconds=limit and limit * share,
+            trend=None if trend is None else torch.from_numpy(trend.log_rates),
         )
 
     def _batches(self, histories: Histories) -> SequenceBatches | SplitBatches:
         if self.plan.encoder == "sequence":
-            return SequenceBatches(histories, self.plan.window, self.config.seed)
+            return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(histories))
         return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
+
+    def _trend(self, histories: Histories) -> Trend | None:
+        """What was popular when, where sequences are read and validation prefers what is popular now."""
+        return Trend.of(histories, self.half_life) if self.half_life else None
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
         config, epochs = self.config, self.plan.epochs
         batches = self._batches(self.data.histories)
         n_steps = len(batches) * epochs
-        module = self._module(blocks.generator, new_discriminator(config), game=False, n_steps=n_steps, share=0.5)
+        module = self._module(
+            blocks.generator, new_discriminator(config), batches.trend, game=False, n_steps=n_steps, share=0.5
+        )
         watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
         if n_steps:
             run_phase(module, batches, epochs, watch, config, "ranking")
@@ -205,7 +223,7 @@ class _Run:
             nothing = Proposals(np.empty((0, 0), np.int64), {})
             return replace(blocks, weights=Weights(popularity=1.0)), nothing, 0.0
         proposals = propose(blocks, self.data.validation)
-        weights, value = choose_weights(proposals, self.data.validation)
+        weights, value = choose_weights(proposals, self.data.validation, self.alone)
         return replace(blocks, weights=weights), proposals, value
 
     def _game(self, blocks: Blocks) -> tuple[Blocks, Proposals, Any]:
@@ -220,13 +238,16 @@ class _Run:
             config.seed + 1,
             ordered=self.plan.encoder == "sequence",
             set_size=config.slate_size,
+            trend=self._trend(self.data.histories),
         )
         epochs, n_batches = self.plan.game_epochs, self.plan.game_batches
         if not epochs * n_batches:
             self.report["game"] = {"curve": [], "before": value, "after": value, "kept": False}
             return before, proposals, discriminator
         generator = served_copy(before.generator, before.generator.state_dict())
-        module = self._module(generator, discriminator, game=True, n_steps=n_batches * epochs, share=0.25)
+        module = self._module(
+            generator, discriminator, batches.trend, game=True, n_steps=n_batches * epochs, share=0.25
+        )
         watch = Watch(self._measure(before), epochs + 1, self.progress.epochs("adversarial game", epochs))
         run_phase(module, batches, epochs, watch, config, "game", n_batches)
         played, played_proposals, played_value = self._weighed(
@@ -276,7 +297,7 @@ class _Run:
         return {
             "popularity": value(Weights(generated=0.0, popularity=1.0)),
             "linear": value(linear_only),
-            "generator": value(Weights()),
+            "generator": value(self.alone),
             "both": without,
             "both + discriminator": with_judge,
             "both, z on": noisy.measure(Ranker(replace(blocks, weights=chosen), None, 1)),
@@ -302,7 +323,7 @@ class _Run:
         if not epochs or not blocks.weights.generated:
             return blocks
         generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
-        module = self._module(generator, judge, game=False, n_steps=len(batches) * epochs, share=0.25)
+        module = self._module(generator, judge, batches.trend, game=False, n_steps=len(batches) * epochs, share=0.25)
         with seeded(self.config.seed):
             run_phase(module, batches, epochs, None, self.config, "refit")
         return replace(blocks, generator=served_copy(generator, module.average))

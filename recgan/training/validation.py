@@ -212,17 +212,21 @@ def units(proposals: Proposals) -> dict[str, float]:
 
 
 GRID = (0.0, *(2.0**power for power in range(-6, 3)))
+SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
-def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2) -> tuple[Weights, float]:
+def choose_weights(
+    proposals: Proposals, validation: Validation, alone: Weights, rounds: int = 3
+) -> tuple[Weights, float]:
     """Weights that maximise the validation metric, one block at a time over a small grid.
 
-    The search begins at the generator alone, or at popularity alone where that does better.
+    The search begins at the generator as it was trained, or at popularity alone where that does better.
 
     Args:
         proposals: what the blocks propose.
         validation: who shall like it.
+        alone: of the generator without the linear block.
         rounds: passes over the blocks.
 
     Returns:
@@ -232,7 +236,7 @@ def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2
     steps = {
         "dense": [step * unit["generated"] / unit.get("dense", 1.0) for step in GRID],
         "sparse": [step * unit["generated"] / unit.get("sparse", 1.0) for step in GRID],
-        "generated": [0.0, 1.0],
+        "generated": list(SHARES),
         "popularity": [step * unit["generated"] / unit["popularity"] for step in POPULARITY_GRID],
     }
 
@@ -240,7 +244,7 @@ def choose_weights(proposals: Proposals, validation: Validation, rounds: int = 2
         return float(validation.values(proposals.ranked(weights)).mean())
 
     trend = Weights(generated=0.0, popularity=unit["generated"] / unit["popularity"])
-    best, best_value = max(((start, value(start)) for start in (Weights(), trend)), key=lambda one: one[1])
+    best, best_value = max(((start, value(start)) for start in (alone, trend)), key=lambda one: one[1])
     for _ in range(rounds):
         for name in (name for name in steps if name in proposals.scores):
             for step in steps[name]:
