@@ -69,13 +69,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Weights:
-    """What each part adds to the generated block's logits, chosen on validation data."""
+    """What each part counts, chosen on validation data; `unknown` is the generated block's share without a history."""
 
     generated: float = 1.0
     dense: float = 0.0
     sparse: float = 0.0
     popularity: float = 0.0
     discriminator: float = 0.0
+    unknown: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,15 @@ class Blocks:
 
     def wanted(self, query: Query, conditions: torch.Tensor) -> np.ndarray:
         """Wanted vectors, (B, D) float32: noise-free, or moved towards one draw of z by `explore`."""
+        share = np.where(query.histories.lengths, 1.0, max(self.weights.unknown, query.explore)).astype(np.float32)
         with torch.no_grad():
-            mean = self.generator.wanted(conditions)
-            if not query.explore:
-                return mean.numpy()
-            draws = torch.from_numpy(self.noise[query.keys.astype(np.int64) % len(self.noise)])
-            moved = self.generator.wanted(conditions, draws[:, None])[:, 0]
-            mixed = torch.lerp(mean, moved, query.explore)
-            return (self.generator.scale * torch.nn.functional.normalize(mixed, dim=1)).numpy()
+            wanted = self.generator.wanted(conditions)
+            if query.explore:
+                draws = torch.from_numpy(self.noise[query.keys.astype(np.int64) % len(self.noise)])
+                moved = self.generator.wanted(conditions, draws[:, None])[:, 0]
+                mixed = torch.lerp(wanted, moved, query.explore)
+                wanted = self.generator.scale * torch.nn.functional.normalize(mixed, dim=1)
+            return wanted.numpy() * share[:, None]
 
 
 @dataclass(frozen=True)

@@ -142,3 +142,18 @@ def test_explore_hangs_on_the_key_alone(blocks):
 def test_scores_of_given_items_equal_those_of_the_list(blocks):
     numbers, scores = Ranker(blocks, None, 20).rank(query(), 10)
     np.testing.assert_allclose(Ranker(blocks, None, 20).scores(query(), numbers), scores, rtol=1e-4, atol=1e-4)
+
+
+def test_a_stranger_may_get_nothing_generated(blocks):
+    asked = query(3)
+    nothing = Histories.from_lists([np.empty(0, np.int64)] * 3, N)
+    empty = replace(asked, histories=nothing, keys=np.arange(3, dtype=np.uint64))
+    conditions = blocks.conditions(empty.histories)
+    silent = replace(blocks, weights=replace(blocks.weights, unknown=0.0))
+    assert not silent.wanted(empty, conditions).any()
+    assert blocks.wanted(empty, conditions).any(axis=1).all()
+    explored = replace(empty, explore=1.0)
+    np.testing.assert_array_equal(silent.wanted(explored, conditions), blocks.wanted(explored, conditions))
+    known = blocks.conditions(asked.histories)
+    has = asked.histories.lengths > 0
+    np.testing.assert_array_equal(silent.wanted(asked, known)[has], blocks.wanted(asked, known)[has])

@@ -131,6 +131,12 @@ def test_the_adversarial_gradient_reaches_the_generator(histories):
     assert some.generator.variation[-1].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize(("users", "rate"), [(90, 1e-3), (4000, 2e-3), (100_000, 4e-3)])
+def test_the_rate_grows_with_the_users(users, rate):
+    histories = Histories.from_lists([np.arange(2)] * users, 2)
+    assert plan(Config(), histories, "bag").learning_rate == pytest.approx(rate)
+
+
 @pytest.mark.parametrize("n_negatives", [4096, 50])
 def test_a_trend_joins_the_logits_of_its_time(histories, n_negatives):
     full = n_negatives > N
@@ -309,7 +315,7 @@ def test_transitions_win_where_order_matters_and_neighbours_where_it_does_not():
 
 def test_the_generator_learns_what_was_held_out(interactions, small_config, monkeypatch):
     settings = {**small_config.model_dump(), "adversarial_epochs": 0}
-    monkeypatch.setattr(run, "choose_weights", lambda proposals, validation: (Weights(generated=1.0), 0.5))
+    monkeypatch.setattr(run, "choose_weights", lambda proposals, validation, alone: (Weights(generated=1.0), 0.5))
     refitted = recgan.train(interactions, config=Config(**settings))
     monkeypatch.setattr(run, "REFIT_SHARE", 0.0)
     plain = recgan.train(interactions, config=Config(**settings))

@@ -92,8 +92,8 @@ def parts(model: Recommender, info: Mapping[str, Any]) -> list[tuple[str, str]]:
     judged = "re-orders the candidates" if weights["discriminator"] else "trained, but re-ordering did not pay"
     return [
         ("Condition encoder", ENCODERS.get(info["encoder"], str(info["encoder"]))),
-        ("Generated block", _weight(weights["generated"])),
-        ("Linear block, dense (EASE)", _weight(weights["dense"])),
+        ("Generated block", _weight(weights["generated"]) + ("" if weights["unknown"] else ", not without a history")),
+        (f"Linear block, dense ({'low-pass filter' if 'rank' in info else 'EASE'})", _weight(weights["dense"])),
         (f"Linear block, sparse ({'transitions' if ordered else 'neighbours'})", _weight(weights["sparse"])),
         ("Popularity", f"{_weight(weights['popularity'])}; {counted}"),
         ("Adversarial game", game(info)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -73,7 +74,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         window=window,
         dropout=_or(config.dropout, 0.5 if ordered else 0.3),
         epochs=_or(config.epochs, 12 if ordered else 50),
-        learning_rate=_or(config.learning_rate, 5e-3 if ordered else 1e-3),
+        learning_rate=_or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories))),
         weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
         full_softmax=full,
         game_epochs=epochs,
@@ -84,6 +85,11 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
 
 def _or(value: Value | None, default: Value) -> Value:
     return default if value is None else value
+
+
+def _bag_rate(n_users: int) -> float:
+    """1e-3 for a thousand users, growing with the root of their number to 4e-3."""
+    return float(np.clip(1e-3 * math.sqrt(n_users / 1000), 1e-3, 4e-3))
 
 
 def _usual_length(histories: Histories) -> int:

@@ -107,6 +107,7 @@ class _Run:
         blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
         blocks = self._timed("refit", partial(self._refitted, blocks))
+        judge = replace(judge, traits=self._traits(data.whole, blocks))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation),
@@ -145,7 +146,9 @@ class _Run:
         linear_blocks = self.dense.block, self.sparse.block
         life = self.popularity.settings["half_life"]
         self.half_life = life if kind == "sequence" else None
-        self.alone = Weights(popularity=popularity_spread(data.histories, life) if self.half_life else 0.0)
+        self.alone = Weights()
+        if self.half_life:  # the generator knows of a user what the trend does not tell, and of a stranger nothing
+            self.alone = Weights(popularity=popularity_spread(data.histories, life), unknown=0.0)
         return Blocks(generator, *linear_blocks, self.popularity.block, self.alone, noise, self.plan.window)
 
     @property
@@ -269,9 +272,7 @@ class _Run:
 
     def _second_stage(self, blocks: Blocks, proposals: Proposals, discriminator: Any) -> tuple[Blocks, Judge]:
         data, config = self.data, self.config
-        vectors = blocks.generator.item_vectors().numpy()
-        traits = ItemTraits.of(data.histories, data.item_table, vectors, data.profiles)
-        judge = Judge(discriminator, traits)
+        judge = Judge(discriminator, self._traits(data.histories, blocks))
         if not len(data.validation):
             self.report["ablation"] = {}
             return blocks, judge
@@ -279,7 +280,12 @@ class _Run:
         fitted, weight, without, with_judge = judging.fit_judge(discriminator, cases, data.validation, config.seed)
         self.report["ablation"] = self._ablation(blocks, proposals, without, with_judge)
         weights = replace(blocks.weights, discriminator=weight)
-        return replace(blocks, weights=weights), Judge(fitted, traits)
+        return replace(blocks, weights=weights), replace(judge, discriminator=fitted)
+
+    def _traits(self, histories: Histories, blocks: Blocks) -> ItemTraits:
+        """What the second stage knows of the items, in the vectors of the generator that serves."""
+        vectors = blocks.generator.item_vectors().numpy()
+        return ItemTraits.of(histories, self.data.item_table, vectors, self.data.profiles)
 
     def _ablation(self, blocks: Blocks, proposals: Proposals, without: float, with_judge: float) -> dict[str, float]:
         """Validation metric of every part alone and together; z on and off."""

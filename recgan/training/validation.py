@@ -243,7 +243,7 @@ def choose_weights(
     def value(weights: Weights) -> float:
         return float(validation.values(proposals.ranked(weights)).mean())
 
-    trend = Weights(generated=0.0, popularity=unit["generated"] / unit["popularity"])
+    trend = replace(alone, generated=0.0, popularity=unit["generated"] / unit["popularity"])
     best, best_value = max(((start, value(start)) for start in (alone, trend)), key=lambda one: one[1])
     for _ in range(rounds):
         for name in (name for name in steps if name in proposals.scores):

@@ -141,7 +141,8 @@ def _inside(told: Sequence[Row]) -> Sheet:
 
 
 def _weights(own: Sequence[Row]) -> str:
-    means = {name: float(np.mean([one["weights"][name] for one in own])) for name in own[0]["weights"]}
+    names = [name for name in own[0]["weights"] if name != "unknown"]
+    means = {name: float(np.mean([one["weights"][name] for one in own])) for name in names}
     return ", ".join(f"{name} {value:.2f}" for name, value in means.items() if value)
 
 
