@@ -25,7 +25,7 @@ class Config(BaseModel):
         epochs: most passes over the users in the ranking phase; None follows from the encoder.
         patience: validations without a better result before the ranking phase stops.
         batch_size: users in one step.
-        learning_rate: of the generator (AdamW, cosine decay); None follows from the encoder.
+        learning_rate: of the generator (AdamW, cosine decay); None follows from the encoder and the data.
         discriminator_learning_rate: of the discriminator in the game (Adam, betas 0 and .99).
         weight_decay: of the generator (decoupled); None follows from the encoder.
         ema_decay: of the running average of the generator's weights that is served.

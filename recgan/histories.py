@@ -132,8 +132,8 @@ class Histories:
         users, lengths = users[order], lengths[order]
         groups, start = [], 0
         while start < len(users):
-            fits = np.arange(1, len(users) - start + 1) * lengths[start:] <= most_items
-            size = max(1, int(fits.sum()))
+            ahead = lengths[start : start + most_items]
+            size = max(1, int((np.arange(1, len(ahead) + 1) * ahead <= most_items).sum()))
             groups.append(users[start : start + size])
             start += size
         return groups

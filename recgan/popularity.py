@@ -33,13 +33,17 @@ def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
 
 def log_popularity(histories: Histories, half_life: float | None) -> np.ndarray:
     """Standardised `log_rates` of the newest moment, (N,) float32."""
-    values = log_rates(decayed_counts(histories, half_life), histories.counts(), half_life)
+    values = _rates_now(histories, half_life)
     return np.asarray((values - values.mean()) / (values.std() or 1.0), np.float32)
 
 
 def popularity_spread(histories: Histories, half_life: float | None) -> float:
     """What one unit of `log_popularity` is worth in nats."""
-    return float(log_rates(decayed_counts(histories, half_life), histories.counts(), half_life).std())
+    return float(_rates_now(histories, half_life).std())
+
+
+def _rates_now(histories: Histories, half_life: float | None) -> np.ndarray:
+    return log_rates(decayed_counts(histories, half_life), histories.counts(), half_life)
 
 
 def log_rates(decayed: np.ndarray, counts: np.ndarray, half_life: float | None) -> np.ndarray:
@@ -80,12 +84,13 @@ class Trend:
         times = np.asarray(histories.times)
         spans = int(np.clip(TREND_CELLS // histories.n_items, 2, MOMENTS))
         moments = np.unique(np.quantile(times, np.arange(spans) / spans))
-        span = np.searchsorted(moments, times, side="right") - 1
+        by_time = np.argsort(times, kind="stable")
+        begins = np.searchsorted(times[by_time], moments)
         decayed, counts = np.zeros(histories.n_items), np.zeros(histories.n_items)
         rates = np.empty((len(moments), histories.n_items), np.float32)
         for place, moment in enumerate(moments):
             if place:
-                rows = np.flatnonzero(span == place - 1)
+                rows = np.sort(by_time[begins[place - 1] : begins[place]])
                 weights = np.exp2((times[rows] - moment) / DAY / half_life)
                 decayed *= np.exp2((moments[place - 1] - moment) / DAY / half_life)
                 decayed += np.bincount(histories.items[rows], weights, histories.n_items)
@@ -93,7 +98,10 @@ class Trend:
             rates[place] = log_rates(decayed, counts, half_life)
         return cls(moments, rates)
 
+    def spans(self, times: np.ndarray) -> np.ndarray:
+        """The span that each of some times falls in, from 0, int64."""
+        return np.asarray(np.maximum(np.searchsorted(self.moments, times, side="right") - 1, 0))
+
     def when(self, histories: Histories) -> Histories:
         """The span that every row falls in, in the place of its item."""
-        spans = np.searchsorted(self.moments, np.asarray(histories.times), side="right") - 1
-        return replace(histories, items=np.maximum(spans, 0), n_items=len(self.moments))
+        return replace(histories, items=self.spans(np.asarray(histories.times)), n_items=len(self.moments))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from planted import checkerboard, planted, shuffled
 from recgan.baselines import Baseline, Popular
 from recgan.errors import ConfigError, DataError, UnknownUserError
 from recgan.evaluation import evaluate
-from recgan.splits import split_ratio
+from recgan.splits import Split, split_ratio
 
 Fit = Callable[[pd.DataFrame], Any]
 COLUMNS = ["user_id", "item_id", "rank", "score"]
@@ -68,6 +69,18 @@ def _precision(fit: Fit, frame: pd.DataFrame) -> float:
     split = split_ratio(frame, seed=1)
     lists = fit(split.train).recommend_batch(histories=split.validation.history, n=5)
     return evaluate(lists, split.validation.truth, "precision@5")["precision@5"]
+
+
+def tune_keeps_the_best(kind: type[Baseline], grid: dict[str, list[Any]], split: Split) -> tuple[Baseline, float]:
+    """Every combination is tried and the best one kept; returns it and its value."""
+    best = kind.tune(split.train, split.validation, grid=grid)
+    assert list(best.tuning) == [*best.params, "ndcg@10", "seconds"]
+    assert len(best.tuning) == len(list(itertools.product(*grid.values())))
+    lists = best.recommend_batch(histories=split.validation.history)
+    value = evaluate(lists, split.validation.truth, "ndcg@10")["ndcg@10"]
+    assert value == best.tuning["ndcg@10"].max()
+    same_lists(kind(**best.params).fit(split.train).recommend_batch(n=5), best.recommend_batch(n=5))
+    return best, value
 
 
 def as_text(frame: pd.DataFrame) -> pd.DataFrame:

@@ -17,10 +17,11 @@ from planted import planted
 
 from recgan.baselines import MultVAE, SASRec, sasrec
 from recgan.baselines.neural import Inner, Neural, hold_out
-from recgan.baselines.sasrec import Dropout, Transformer
+from recgan.baselines.sasrec import Transformer
 from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.evaluation import evaluate
 from recgan.histories import Histories
+from recgan.networks import Dropout
 from recgan.splits import split_leave_last, split_ratio
 from recgan.vocabulary import Vocabulary
 

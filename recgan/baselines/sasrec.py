@@ -15,7 +15,7 @@ from recgan.baselines.base import below_one, number_above_zero, whole_number
 from recgan.baselines.neural import Batch, Inner, Neural
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
-from recgan.networks import Block, Dropout
+from recgan.networks import SequenceEncoder
 
 DECAY = 0.1
 """Weight decay of all tables and matrices."""
@@ -157,13 +157,8 @@ class Transformer(nn.Module):
     def __init__(self, n_items: int, width: int, window: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(functional.normalize(torch.randn(n_items, width), dim=1))
-        self.opening = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(window + 1, width) * 0.02)
-        self.size = nn.Parameter(torch.tensor(width**0.5))
+        self.encoder = SequenceEncoder(width, window, heads, dropout, layers)
         self.log_scale = nn.Parameter(torch.tensor(1.0 / TEMPERATURE).log())
-        self.dropout = Dropout(dropout)
-        self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
-        self.norm = nn.LayerNorm(width)
 
     def forward(self, items: Tensor) -> Tensor:
         """Wanted vectors, whose inner products with the unit item vectors are the logits.
@@ -174,7 +169,5 @@ class Transformer(nn.Module):
         Returns:
             Vectors, (B, L + 1, D) float32, the first for the empty history, the last for all L items.
         """
-        tokens = self.size * functional.embedding(items, self.embeddings)
-        opened = torch.cat([self.opening.expand(len(items), 1, -1), tokens], dim=1)
-        states = self.norm(self.blocks(self.dropout(opened + self.positions[: opened.shape[1]])))
+        states = self.encoder.states(functional.embedding(items, self.embeddings))
         return self.log_scale.exp() * functional.normalize(states, dim=-1)

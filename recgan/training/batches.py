@@ -72,7 +72,7 @@ class SplitBatches(IterableDataset[Batch]):
         targets, target_mask = chosen.window(np.arange(len(taken)), int(chosen.lengths.max(initial=1)))
         arrays = {"items": items, "mask": mask, "targets": targets, "target_mask": target_mask}
         if self.trend is not None:
-            arrays["when"] = self.trend.when(chosen).items[chosen.offsets[:-1]]
+            arrays["when"] = self.trend.spans(np.asarray(chosen.times)[chosen.offsets[:-1]])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def _draw(self, taken: Histories) -> tuple[Bools, Bools]:

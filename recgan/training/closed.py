@@ -157,11 +157,9 @@ class ClosedForms:
     def _value(self, scores: Scores) -> float:
         """Validation metric of lists made of these scores alone."""
         validation, rows = self.validation, []
-        k = int(validation.metric.split("@")[1])
-        chunk = max(1, (1 << 23) // self.histories.n_items)
-        for start in range(0, len(validation), chunk):
-            query = validation.query.take(np.arange(start, min(start + chunk, len(validation))))
-            rows.append(top_items(query.mask(np.asarray(scores(query.histories), np.float32)), k)[0])
+        for query in validation.portions():
+            dense = np.asarray(scores(query.histories), np.float32)
+            rows.append(top_items(query.mask(dense), validation.k)[0])
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
 
 

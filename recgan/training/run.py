@@ -106,8 +106,7 @@ class _Run:
         blocks = self._timed("ranking phase", partial(self._ranking_phase, blocks))
         blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
-        blocks = self._timed("refit", partial(self._refitted, blocks))
-        judge = replace(judge, traits=self._traits(data.whole, blocks))
+        blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation),
@@ -309,18 +308,19 @@ class _Run:
             "both, z on": noisy.measure(Ranker(replace(blocks, weights=chosen), None, 1)),
         }
 
-    def _refitted(self, blocks: Blocks) -> Blocks:
-        """Everything but the second stage once more, with the held-out part of the interactions back in."""
+    def _refitted(self, blocks: Blocks, judge: Judge) -> tuple[Blocks, Judge]:
+        """All once more with the held-out part of the interactions back in; of the second stage only what it reads."""
         data = self.data
         if data.whole is data.histories:
-            return blocks
+            return blocks, judge
         dense, sparse = blocks.dense, blocks.sparse
         if blocks.weights.dense:
             dense = self.dense.fit(data.whole)
         if blocks.weights.sparse:
             sparse = self.sparse.fit(data.whole)
         popularity = self.popularity.fit(data.whole)
-        return replace(self._tuned(blocks), dense=dense, sparse=sparse, popularity=popularity)
+        refitted = replace(self._tuned(blocks), dense=dense, sparse=sparse, popularity=popularity)
+        return refitted, replace(judge, traits=self._traits(data.whole, refitted))
 
     def _tuned(self, blocks: Blocks) -> Blocks:
         """The generator after some more epochs on all interactions."""

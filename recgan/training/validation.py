@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from recgan import metrics
 from recgan.histories import Histories
-from recgan.ranking import ABSENT, Blocks, Query, Ranker, Weights, top_items
+from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, top_items
 from recgan.schema import USER
 from recgan.splits import Holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -38,10 +38,20 @@ class Validation:
     def __len__(self) -> int:
         return len(self.truth)
 
+    @property
+    def k(self) -> int:
+        """Length of the lists that the metric looks at."""
+        return int(self.metric.split("@")[1])
+
+    def portions(self) -> Iterator[Query]:
+        """The query in portions whose scores of the whole catalogue can be held."""
+        size = max(1, CELLS // 2 // self.truth.n_items)
+        for start in range(0, len(self), size):
+            yield self.query.take(np.arange(start, min(start + size, len(self))))
+
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """The metric of every user's list of item numbers (V, K), -1 behind its end; (V,) float64."""
-        name, k = self.metric.split("@")
-        return metrics.RANKING[name](self.hits(numbers), self.n_relevant, int(k))
+        return metrics.RANKING[self.metric.split("@")[0]](self.hits(numbers), self.n_relevant, self.k)
 
     def hits(self, numbers: np.ndarray) -> np.ndarray:
         """Which listed items were held out, (V, K) bool."""
@@ -54,7 +64,7 @@ class Validation:
 
     def measure(self, ranker: Ranker) -> float:
         """Mean of the metric over the users, by the code that serves."""
-        numbers, _ = ranker.rank(self.query, int(self.metric.split("@")[1]))
+        numbers, _ = ranker.rank(self.query, self.k)
         return float(self.values(numbers).mean())
 
 
@@ -166,11 +176,7 @@ def propose(blocks: Blocks, validation: Validation) -> Proposals:
     Returns:
         The united proposals.
     """
-    chunk = max(1, (1 << 23) // blocks.popularity.size)
-    parts = [
-        _propose_chunk(blocks, validation.query.take(np.arange(start, min(start + chunk, len(validation)))))
-        for start in range(0, len(validation), chunk)
-    ]
+    parts = [_propose_chunk(blocks, query) for query in validation.portions()]
     width = max(part.numbers.shape[1] for part in parts)
 
     def wide(array: np.ndarray, fill: float) -> np.ndarray:
