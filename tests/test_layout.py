@@ -14,7 +14,7 @@ import recgan
 PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "config", "schema", "tables", "vocabulary", "interactions", "items", "splits", "progress", "datasets",
-    "metrics", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index", "ranking",
+    "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index", "ranking",
     "artifact", "storage", "serving", "recommender", "baselines", "training", "batch", "report", "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit"]
