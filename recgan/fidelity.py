@@ -269,7 +269,8 @@ def noise_sensitivities(draws: Floats, vectors: Floats | None = None, k: int = 1
     cosine = 1.0 - np.einsum("bpd,bpd->bp", unit[:, first], unit[:, second]).mean(axis=1)
     if vectors is None:
         return cosine, np.zeros(len(draws))
-    top = np.argsort(-(draws @ vectors.T), axis=2, kind="stable")[:, :, :k]  # (B, S, D) x (D, N) -> (B, S, k)
+    k = min(k, len(vectors))
+    top = np.argpartition(-(draws @ vectors.T), k - 1, axis=2)[:, :, :k]  # (B, S, D) x (D, N) -> (B, S, k)
     common = (top[:, first, :, None] == top[:, second, None]).sum(axis=(2, 3))
     return cosine, (1.0 - common / (2 * top.shape[2] - common)).mean(axis=1)
 

@@ -139,7 +139,7 @@ def test_page_tells_the_model(model, tmp_path):
     page = Page(path)
     assert path == tmp_path / "deep" / "report.html"
     assert_safe(page)
-    assert len(figures(page)) == 6  # two curves, parts, exposure, the map twice
+    assert len(figures(page)) == 8  # two curves, two of realism, parts, exposure, the map twice
     info = model.info()
     for text in ("A test & more", "users 60", "items 40", f"interactions {info['data']['interactions']}"):
         assert text in page.words
@@ -172,7 +172,7 @@ def test_names_are_titles_with_year_or_ids(model):
 def test_hostile_titles_categories_and_users_stay_text(hostile, tmp_path):
     page = Page(write_report(hostile, tmp_path / "r.html", title=HOSTILE[0]))
     assert_safe(page)
-    assert len(figures(page)) == 6
+    assert len(figures(page)) == 8
     for text in (HOSTILE[0], HOSTILE[1], HOSTILE[4], HOSTILE[5], HOSTILE[7], "line break and turned"):
         assert text in page.text
     assert "User <img src=x onerror=alert(" in page.text
@@ -184,7 +184,7 @@ def test_hostile_names_in_a_comparison_and_on_the_map(hostile, tmp_path):
     table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
     page = Page(write_report(hostile, tmp_path / "r.html", comparison=table))
     assert_safe(page)
-    assert len(figures(page)) == 7
+    assert len(figures(page)) == 9
     save_map(hostile, tmp_path / "map.png")
 
 
@@ -199,7 +199,7 @@ def test_item_table_without_anything_known(model, tmp_path):
 def test_no_adversarial_loss_and_no_ranking_phase(interactions, tmp_path):
     page = Page(write_report(small(interactions, adversarial="none", epochs=0), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == 6
+    assert len(figures(page)) == 8
     assert "no adversarial loss, draws only" in page.words
 
 
@@ -212,6 +212,25 @@ def test_no_game(model, tmp_path, epochs):
     assert len(figures(page)) == (6 if epochs else 4)
     assert ("No epoch was trained" in page.text) == (not epochs)
     assert "not played" in page.text
+
+
+def test_realism_is_told_with_pictures(model, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html"))
+    game = model.info()["game"]
+    assert "Generated against real items" in page.words
+    for text in ("before the game", "epoch 1", f"{game['curve'][-1]['energy_distance']:.4f}"):
+        assert text in page.words
+    old = {name: value for name, value in game.items() if name not in ("start", "pictures")}
+    page = Page(write_report(renamed(model, model.item_table, game=old), tmp_path / "old.html"))
+    assert "Generated against real items" not in page.words
+
+
+def test_alarms_come_with_advice(model, tmp_path):
+    told = {**model.info()["alarms"], "collapsed": ["discriminator wins", "of an older model"]}
+    told["advice"] = {"discriminator wins": "the discriminator wins everything: do this"}
+    page = Page(write_report(renamed(model, model.item_table, alarms=told), tmp_path / "r.html"))
+    assert "discriminator wins: the discriminator wins everything: do this" in page.words
+    assert "of an older model: see info()" in page.words
 
 
 @pytest.mark.parametrize(
@@ -383,7 +402,7 @@ def test_comparison_in_the_page(model, tmp_path):
     first = write_report(model, tmp_path / "a.html", comparison=table)
     page = Page(first)
     assert_safe(page)
-    assert len(figures(page)) == 8
+    assert len(figures(page)) == 10
     assert "recgan 0.4321 0.4100 \N{EN DASH} 0.4500 < 0.001" in page.words
     assert "EASE 0.2500 0.2000 \N{EN DASH} 0.3000 \N{EN DASH}" in page.words
     second = write_report(model, tmp_path / "b.html", comparison=tmp_path / "c.csv")

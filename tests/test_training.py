@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import sys
 
@@ -18,7 +19,7 @@ from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import Trend
 from recgan.ranking import Query, Weights
-from recgan.training import run
+from recgan.training import phases
 from recgan.training.batches import SequenceBatches, SplitBatches
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
@@ -315,9 +316,9 @@ def test_transitions_win_where_order_matters_and_neighbours_where_it_does_not():
 
 def test_the_generator_learns_what_was_held_out(interactions, small_config, monkeypatch):
     settings = {**small_config.model_dump(), "adversarial_epochs": 0}
-    monkeypatch.setattr(run, "choose_weights", lambda proposals, validation, alone: (Weights(generated=1.0), 0.5))
+    monkeypatch.setattr(phases, "choose_weights", lambda proposals, validation, alone: (Weights(generated=1.0), 0.5))
     refitted = recgan.train(interactions, config=Config(**settings))
-    monkeypatch.setattr(run, "REFIT_SHARE", 0.0)
+    monkeypatch.setattr(phases, "REFIT_SHARE", 0.0)
     plain = recgan.train(interactions, config=Config(**settings))
     assert refitted.info()["ablation"] == plain.info()["ablation"]
     assert not np.allclose(refitted.item_vectors(), plain.item_vectors())
@@ -406,10 +407,9 @@ def test_a_game_that_costs_accuracy_is_undone(interactions, small_config):
 
 
 def test_an_undone_game_leaves_the_default_list_and_keeps_the_variation(interactions, small_config, monkeypatch):
-    from recgan.training import run
-
     config = Config(**{**small_config.model_dump(), "max_metric_drop": 0.0})
-    monkeypatch.setattr(run._Run, "_weighed", lambda self, blocks: _falling(self, blocks))
+    calls = itertools.count(1)
+    monkeypatch.setattr(phases.Phases, "weighed", lambda self, blocks: _falling(self, blocks, next(calls)))
     undone = recgan.train(interactions, config=config)
     assert not undone.info()["game"]["kept"]
     without = recgan.train(interactions, config=Config(**{**config.model_dump(), "adversarial_epochs": 0}))
@@ -418,14 +418,13 @@ def test_an_undone_game_leaves_the_default_list_and_keeps_the_variation(interact
     assert undone.info()["alarms"]["spread"] > without.info()["alarms"]["spread"] == pytest.approx(0.0, abs=1e-6)
 
 
-def _falling(self, blocks):
+def _falling(self, blocks, call):
     """Weights as ever, and a metric that falls with every call."""
     from recgan.training.validation import choose_weights, propose
 
     proposals = propose(blocks, self.data.validation)
     weights, _ = choose_weights(proposals, self.data.validation, Weights())
-    self.calls = getattr(self, "calls", 0) + 1
-    return dataclasses.replace(blocks, weights=weights), proposals, 1.0 / self.calls
+    return dataclasses.replace(blocks, weights=weights), proposals, 1.0 / call
 
 
 def test_the_report_of_a_run(model):

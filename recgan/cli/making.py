@@ -106,7 +106,7 @@ def _tell(info: dict[str, Any], out: Path) -> None:
 
     ablation, data = info["ablation"], info["data"]
     show(pd.DataFrame({"part": ablation.keys(), info["config"]["metric"]: ablation.values()}))
-    for alarm in info["alarms"]["collapsed"]:
-        note(f"warning: the generator may have collapsed: {alarm}")
+    for alarm, advice in info["alarms"]["advice"].items():
+        note(f"warning: the generator may have collapsed: {alarm}: {advice}")
     sizes = ", ".join(f"{data[name]:,} {name}" for name in ("users", "items", "interactions"))
     note(f"{out}: a model of {sizes}, trained in {info['seconds']:.0f} s")

@@ -48,6 +48,7 @@ def page(model: Recommender, template: str, comparison: pd.DataFrame | None, use
         parts=words.parts(model, info),
         alarms=words.alarms(info),
         curves=sections.curves(info),
+        realism=sections.realism(info),
         comparison=[] if comparison is None else sections.comparison(comparison),
         ablation=sections.ablation(info),
         exposure=sections.exposure(model, catalogue),

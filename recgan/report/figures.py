@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FIDELITY = (
+    ("energy_distance", "energy distance", "accent"),
+    ("c2st", "two-sample AUC", "accent"),
+    ("coverage", "coverage", "accent"),
+    ("condition_gap", "condition gap (nats)", "hue2"),
+    ("noise_jaccard", "lists of two draws differ", "hue2"),
+    ("discriminator_share", "discriminator is right", "second"),
+)
+"""The panels of the measurements during the game: name in the curve, name in words, colour."""
 Curve = Sequence[Mapping[str, float]]
 LOSSES = (
     (("ranking", "ranking", "accent"), ("set", "set likelihood", "hue2")),
@@ -73,10 +82,46 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _whole_ticks(axes: Axes) -> None:
+def fidelity_curves(figure: Figure, points: Curve) -> None:
+    """Realism, use of condition and noise, and the discriminator's share, one panel each.
+
+    Args:
+        figure: an empty figure.
+        points: measured epochs of the game; epoch 0 stands for the end of the ranking phase.
+    """
+    axes_of = figure.subplots(2, 3, sharex=True).flat
+    for axes, (name, words, colour) in zip(axes_of, FIDELITY, strict=True):
+        present = [point for point in points if name in point]
+        axes.plot(*_line(present, name, 0), marker="o", color=LIGHT[colour])
+        axes.set_title(words, loc="left", fontsize=9.5)
+        axes.tick_params(labelsize=8.5)
+        axes.margins(y=0.25)
+        axes.ticklabel_format(useOffset=False, axis="y")
+        _whole_ticks(axes, 4)
+
+
+def clouds(figure: Figure, real: np.ndarray, made: Mapping[str, np.ndarray]) -> None:
+    """Generated items over real ones, one panel a measured epoch.
+
+    Args:
+        figure: an empty figure.
+        real: real held-out items on the plane of their two main directions, (n, 2).
+        made: generated items on the same plane, (n, 2) each, by the title of the panel.
+    """
+    columns = min(3, len(made))
+    grid = figure.subplots(-(-len(made) // columns), columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, (title, points) in zip(grid, made.items(), strict=False):
+        axes.plot(*real.T, "o", color=LIGHT["other"], markersize=5, markeredgewidth=0)
+        axes.plot(*points.T, "o", color=LIGHT["second"], markersize=3, markeredgewidth=0)
+        axes.set_title(title, fontsize=9.5)
+
+
+def _whole_ticks(axes: Axes, most: int = 8) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most))
 
 
 def bars(figure: Figure, values: Mapping[str, float], metric: str) -> None:

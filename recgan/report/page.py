@@ -44,6 +44,25 @@ def curves(info: Mapping[str, Any]) -> Context:
     return context
 
 
+def realism(info: Mapping[str, Any]) -> Context | None:
+    """What was measured during the game, and pictures of generated items among real ones; None without a game."""
+    game = info["game"]
+    points = [{"epoch": 0.0, **game.get("start", {})}, *game["curve"]]
+    points = [point for point in points if "energy_distance" in point]
+    pictures = game.get("pictures", [])
+    if len(points) < 2 or len(pictures) < 2:
+        return None
+    real, *rest = (np.array(one["points"], np.float64).reshape(-1, 2) for one in pictures)
+    names = [f"epoch {one['epoch']}" if one["epoch"] else "before the game" for one in pictures[1:]]
+    made = dict(zip(names, rest, strict=True))
+    return {
+        "first": points[0],
+        "last": points[-1],
+        "curves": picture("fidelity", lambda f: figures.fidelity_curves(f, points)),
+        "clouds": picture("clouds", lambda f: figures.clouds(f, real, made), height=1.9 * -(-len(made) // 3)),
+    }
+
+
 def ablation(info: Mapping[str, Any]) -> Context:
     """Validation metric of every part alone and together."""
     found, metric = info["ablation"], str(info["config"]["metric"])

@@ -136,5 +136,6 @@ def verdict(values: Mapping[str, float]) -> str:
 
 
 def alarms(info: Mapping[str, Any]) -> list[str]:
-    """The alarms that are raised, each with its meaning."""
-    return [f"{name}: {ALARMS.get(name, 'see info()')}" for name in info["alarms"]["collapsed"]]
+    """The alarms that are raised, each with its meaning and what to do."""
+    told = {**ALARMS, **info["alarms"].get("advice", {})}
+    return [f"{name}: {told.get(name, 'see info()')}" for name in info["alarms"]["collapsed"]]

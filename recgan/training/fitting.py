@@ -26,6 +26,7 @@ from recgan.training.batches import Batch
 from recgan.training.module import ConditionalGAN
 
 Measure = Callable[[Generator], dict[str, float]]
+Diagnose = Callable[[int, Generator, Discriminator], dict[str, float]]
 State = dict[str, torch.Tensor]
 
 
@@ -45,12 +46,20 @@ class Watch(pl.Callback):
         measure: validation metrics of a generator by name, "metric" first; their mean decides.
         patience: measurements without a better one before the phase stops.
         progress: called with (epoch, metric) after every epoch.
+        diagnose: called with (epoch, generator, discriminator); what it returns is noted and decides nothing.
     """
 
-    def __init__(self, measure: Measure, patience: int, progress: Callable[[int, float], None]) -> None:
+    def __init__(
+        self,
+        measure: Measure,
+        patience: int,
+        progress: Callable[[int, float], None],
+        diagnose: Diagnose | None = None,
+    ) -> None:
         self.measure = measure
         self.patience = patience
         self.progress = progress
+        self.diagnose = diagnose
         self.best = -1.0
         self.best_state: State = {}
         self.best_epoch = 0
@@ -68,9 +77,12 @@ class Watch(pl.Callback):
             raise TypeError("Watch needs a ConditionalGAN")
         self._spent["training"] += time.perf_counter() - self._since
         epoch = trainer.current_epoch + 1
-        measured = self._measured(pl_module)
+        served = served_copy(pl_module.generator, pl_module.average)
+        measured = self._measured(served)
         decisive = sum(measured.values()) / len(measured)
         point = {"epoch": float(epoch), **measured, **pl_module.mean_losses()}
+        if self.diagnose is not None:
+            point |= self.diagnose(epoch, served, pl_module.discriminator)
         self.curve.append(point)
         for logger in trainer.loggers:
             logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
@@ -80,9 +92,8 @@ class Watch(pl.Callback):
             self.best_state = {name: value.clone().cpu() for name, value in pl_module.average.items()}
         trainer.should_stop = epoch - self.best_epoch >= self.patience or pl_module.progress() >= 1.0
 
-    def _measured(self, module: ConditionalGAN) -> dict[str, float]:
+    def _measured(self, served: Generator) -> dict[str, float]:
         since = time.perf_counter()
-        served = served_copy(module.generator, module.average)
         measured = self.measure(served)
         self._spent["validation"] += time.perf_counter() - since
         return measured

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 
+from recgan.fidelity import noise_sensitivity
 from recgan.histories import Histories
 from recgan.ranking import Blocks, Ranker
 from recgan.training.validation import Validation
@@ -33,36 +35,69 @@ def fingerprint(histories: Histories) -> dict[str, Any]:
     }
 
 
-def alarms(blocks: Blocks, validation: Validation) -> dict[str, Any]:
+DRAWS_ALIKE, LISTS_ALIKE = 1e-4, 0.9
+"""Spread below which the noise is ignored, and overlap of the lists above which everybody gets the same one."""
+DISCRIMINATOR_WINS = 0.95
+"""Share of the pairs, at the last measurement of the game, from which the discriminator wins everything."""
+CONDITION_IGNORED = 0.01
+"""Nats that held-out items lose when users exchange their conditions, below which the condition is ignored."""
+ADVICE = {
+    "draws are alike": "the noise is ignored: moods, uncertainty and explore will show next to nothing; play a longer "
+    "game (adversarial_epochs), raise slate_size, so that one draw must explain more items, or noise_dim",
+    "lists are alike": "everybody gets the same list: the histories may be too short or too few to tell users apart; "
+    "check that user and item ids are not mixed up, train longer (epochs, patience) and look at the popularity weight",
+    "discriminator wins": "the discriminator wins everything: its gradient teaches the generator nothing; lower "
+    "discriminator_learning_rate, raise gradient_penalty, or play a shorter game (adversarial_epochs)",
+    "condition is ignored": "the generator wants the same for everybody: held-out items are as likely under another "
+    "user's history; train longer (epochs, patience), raise learning_rate, or check that the histories hold a pattern",
+}
+"""What each alarm means, and what to do."""
+
+
+def alarms(blocks: Blocks, validation: Validation, game: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Signs of a collapsed generator, measured on up to 256 validation users.
 
     Args:
         blocks: the parts of stage one.
         validation: the users.
+        game: the account of the game, whose last measurements are read where there are any.
 
     Returns:
         `spread`: mean distance (1 - cosine) between the draws of one user; `unique_items`: share of the catalogue
         that the users' lists of ten hold; `overlap`: mean share of a list that two users have in common; `collapsed`:
-        names of the alarms that are raised.
+        names of the alarms that are raised; `advice`: what each of them means and what to do, by its name.
     """
     query = validation.query.take(np.arange(min(256, len(validation))))
     if not len(query.histories):
-        return {"spread": 0.0, "unique_items": 0.0, "overlap": 0.0, "collapsed": []}
+        return {"spread": 0.0, "unique_items": 0.0, "overlap": 0.0, "collapsed": [], "advice": {}}
     with torch.no_grad():
         draws = blocks.generator.wanted(blocks.conditions(query.histories), torch.from_numpy(blocks.noise))
-        draws = torch.nn.functional.normalize(draws, dim=-1)
-        cosine = draws @ draws.transpose(1, 2)  # (B, S, D) x (B, D, S) -> (B, S, S)
-    n_draws = draws.shape[1]
-    spread = float(1.0 - (cosine.sum((1, 2)) - n_draws).mean() / max(1, n_draws * (n_draws - 1)))
+    spread = noise_sensitivity(draws.numpy())["cosine"]
     lists, _ = Ranker(blocks, None, 1).rank(query, 10)
     overlap = _overlap(lists)
-    unique = len(np.unique(lists[lists >= 0])) / len(blocks.popularity)
-    raised = {"draws are alike": n_draws > 1 and spread < 1e-4, "lists are alike": len(lists) > 1 and overlap > 0.9}
+    raised = {
+        "draws are alike": draws.shape[1] > 1 and spread < DRAWS_ALIKE,
+        "lists are alike": len(lists) > 1 and overlap > LISTS_ALIKE,
+        **_of_game({} if game is None else game),
+    }
+    names = [name for name, alarm in raised.items() if alarm]
     return {
         "spread": spread,
-        "unique_items": unique,
+        "unique_items": len(np.unique(lists[lists >= 0])) / len(blocks.popularity),
         "overlap": overlap,
-        "collapsed": [name for name, alarm in raised.items() if alarm],
+        "collapsed": names,
+        "advice": {name: ADVICE[name] for name in names},
+    }
+
+
+def _of_game(game: Mapping[str, Any]) -> dict[str, bool]:
+    """Alarms that follow from the last measurements of the game."""
+    measured = [point for point in game.get("curve", []) if "discriminator_share" in point]
+    last = measured[-1] if measured else {}
+    played = "discriminator" in last  # without an adversarial loss nobody trains the discriminator
+    return {
+        "discriminator wins": played and last["discriminator_share"] >= DISCRIMINATOR_WINS,
+        "condition is ignored": last.get("condition_gap", 1.0) < CONDITION_IGNORED,
     }
 
 

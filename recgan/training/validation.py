@@ -59,7 +59,10 @@ class Validation:
 
     def first(self, most: int) -> Validation:
         """The first users."""
-        rows = np.arange(min(most, len(self)))
+        return self.take(np.arange(min(most, len(self))))
+
+    def take(self, rows: np.ndarray) -> Validation:
+        """Some of the users."""
         return Validation(self.query.take(rows), self.truth.take(rows), self.n_relevant[rows], self.metric)
 
     def measure(self, ranker: Ranker) -> float:

@@ -1,0 +1,199 @@
+"""The phases in which the generator is trained: ranking, the adversarial game, and some epochs more after a refit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from recgan.config import Config
+from recgan.histories import Histories
+from recgan.networks import Discriminator, Generator
+from recgan.popularity import Trend
+from recgan.progress import Progress
+from recgan.ranking import Blocks, Ranker, Weights
+from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.data import Data
+from recgan.training.diagnostics import Diagnostics
+from recgan.training.fitting import Measure, Watch, new_discriminator, run_phase, seeded, served_copy
+from recgan.training.module import ConditionalGAN
+from recgan.training.plan import Plan
+from recgan.training.validation import Proposals, choose_weights, propose, units
+
+REFIT_SHARE = 0.5
+"""Share of the epochs that are run once more over all interactions."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What comes out of the game.
+
+    Args:
+        blocks: stage one with the generator that stays, and its weights.
+        proposals: of these blocks for the validation users.
+        discriminator: of the game where the game was kept, else a new one.
+        report: for `info()["game"]`.
+    """
+
+    blocks: Blocks
+    proposals: Proposals
+    discriminator: Discriminator
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Phases:
+    """How the generator is trained on some data.
+
+    Args:
+        data: what is read.
+        config: settings.
+        plan: the settings that follow from the data.
+        alone: weights of the generator without the linear block.
+        half_life: days of the trend that sequences are read with; None for no trend.
+        strongest: the shape of the linear block that does better alone, by its name in Weights.
+        progress: told of every epoch.
+        module: of the training; another one may play another game.
+    """
+
+    data: Data
+    config: Config
+    plan: Plan
+    alone: Weights
+    half_life: float | None
+    strongest: str
+    progress: Progress
+    module: type[ConditionalGAN] = ConditionalGAN
+
+    def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
+        """Stage one with a generator that ranks, and the account of its training."""
+        config, epochs = self.config, self.plan.epochs
+        batches = self._batches(self.data.histories)
+        n_steps = len(batches) * epochs
+        module = self._module(
+            blocks.generator, new_discriminator(config), batches.trend, game=False, n_steps=n_steps, share=0.5
+        )
+        watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
+        if n_steps:
+            run_phase(module, batches, epochs, watch, config, "ranking")
+        trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
+        return trained, {"curve": watch.curve, "best_epoch": watch.best_epoch}
+
+    def game(self, blocks: Blocks) -> Played:
+        """The adversarial game, undone when it costs more of the validation metric than allowed."""
+        config, epochs = self.config, self.plan.game_epochs
+        before, proposals, value = self.weighed(blocks)
+        discriminator, batches = new_discriminator(config), self._game_batches(blocks)
+        n_steps = self.plan.game_batches * epochs
+        if not n_steps:
+            report = {"curve": [], "before": value, "after": value, "kept": False}
+            return Played(before, proposals, discriminator, report)
+        generator = served_copy(before.generator, before.generator.state_dict())
+        module = self._module(generator, discriminator, batches.trend, game=True, n_steps=n_steps, share=0.25)
+        diagnostics = Diagnostics(replace(before, weights=self.alone), self.data.validation, epochs, config.seed)
+        start = diagnostics.start()
+        progress = self.progress.epochs("adversarial game", epochs)
+        watch = Watch(self._measure(before), epochs + 1, progress, diagnostics)
+        run_phase(module, batches, epochs, watch, config, "game", self.plan.game_batches)
+        played, played_proposals, after = self.weighed(
+            replace(before, generator=served_copy(generator, module.average))
+        )
+        kept = after >= value * (1.0 - config.max_metric_drop)
+        report = {"curve": watch.curve, "before": value, "after": after, "kept": kept, "start": start}
+        report["pictures"] = diagnostics.pictures
+        if kept:
+            return Played(played, played_proposals, discriminator.cpu().eval().requires_grad_(False), report)
+        return Played(_undone(before, module), proposals, new_discriminator(config), report)
+
+    def tuned(self, blocks: Blocks, best_epoch: int) -> Blocks:
+        """The generator after some more epochs on all interactions."""
+        epochs = math.ceil(best_epoch * REFIT_SHARE)
+        batches = self._batches(self.data.whole)
+        if not epochs or not blocks.weights.generated:
+            return blocks
+        generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
+        module = self._module(generator, judge, batches.trend, game=False, n_steps=len(batches) * epochs, share=0.25)
+        with seeded(self.config.seed):
+            run_phase(module, batches, epochs, None, self.config, "refit")
+        return replace(blocks, generator=served_copy(generator, module.average))
+
+    def weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals, float]:
+        """The weights that validation chooses; popularity alone where nobody has two items to validate with."""
+        if not len(self.data.validation):
+            nothing = Proposals(np.empty((0, 0), np.int64), {})
+            return replace(blocks, weights=Weights(popularity=1.0)), nothing, 0.0
+        proposals = propose(blocks, self.data.validation)
+        weights, value = choose_weights(proposals, self.data.validation, self.alone)
+        return replace(blocks, weights=weights), proposals, value
+
+    def _measure(self, blocks: Blocks) -> Measure:
+        """Validation metric of a generator beside the linear block with equal say, and of it alone."""
+        weights: dict[str, float] = {}
+        validation = self.data.validation
+
+        def measure(generator: Generator) -> dict[str, float]:
+            candidate = replace(blocks, generator=generator, weights=self.alone)
+            if not len(validation):
+                return {"metric": 0.0, "alone": 0.0}
+            if not weights:
+                unit = units(propose(candidate, validation.first(200)))
+                weights[self.strongest] = unit["generated"] / unit[self.strongest]
+            beside = replace(candidate, weights=replace(self.alone, **weights))
+            both = {"metric": beside, "alone": candidate}
+            return {name: validation.measure(Ranker(some, None, 1)) for name, some in both.items()}
+
+        return measure
+
+    def _module(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        trend: Trend | None,
+        *,
+        game: bool,
+        n_steps: int,
+        share: float,
+    ) -> ConditionalGAN:
+        limit = self.config.time_limit
+        return self.module(
+            generator,
+            discriminator,
+            self.config,
+            game=game,
+            learning_rate=self.plan.learning_rate,
+            weight_decay=self.plan.weight_decay,
+            n_steps=n_steps,
+            full_softmax=self.plan.full_softmax,
+            seconds=limit and limit * share,
+            trend=None if trend is None else torch.from_numpy(trend.log_rates),
+        )
+
+    def _batches(self, histories: Histories) -> SequenceBatches | SplitBatches:
+        if self.plan.encoder == "sequence":
+            return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(histories))
+        return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
+
+    def _game_batches(self, blocks: Blocks) -> SplitBatches:
+        return SplitBatches(
+            self.data.histories,
+            self.plan.game_users,
+            blocks.window,
+            self.config.seed + 1,
+            ordered=self.plan.encoder == "sequence",
+            set_size=self.config.slate_size,
+            trend=self._trend(self.data.histories),
+        )
+
+    def _trend(self, histories: Histories) -> Trend | None:
+        """What was popular when, where sequences are read and validation prefers what is popular now."""
+        return Trend.of(histories, self.half_life) if self.half_life else None
+
+
+def _undone(before: Blocks, module: ConditionalGAN) -> Blocks:
+    """The generator as it was before the game, but for its variation, which the default list does not use."""
+    state = before.generator.state_dict()
+    state |= {name: value for name, value in module.average.items() if name.startswith("variation.")}
+    return replace(before, generator=served_copy(before.generator, state))
