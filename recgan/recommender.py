@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recgan import gaps, storage
+from recgan import storage
 from recgan.attributes import AttributeDecoder
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError
+from recgan.gaps import Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
 from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
 from recgan.schema import ITEM, RANK, SCORE, USER
-from recgan.serving import BaseRecommender, _check_n, _id_series
+from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
 
 NEAREST, GAP = "nearest_item_id", "gap"
@@ -158,8 +159,8 @@ class Recommender(BaseRecommender):
             UnknownUserError: for an unknown user.
         """
         number, n, offered = self._one_user(user_id), _check_n(n), self._offered(items)
-        draws = gaps.wanted_vectors(self._blocks, self._histories.take(np.array([number])), n, self._config.seed)[0]
-        draws = draws[gaps.unlike(draws, n)]
+        draws = wanted_vectors(self._blocks, self._histories.take(np.array([number])), n, self._config.seed)[0]
+        draws = draws[unlike(draws, n)]
         cosines, nearest = ItemIndex(self._vectors[offered]).search(draws, 1)
         frame = pd.DataFrame({USER: self._users.ids(np.full(len(draws), number)), RANK: np.arange(1, len(draws) + 1)})
         frame = pd.concat([frame.reset_index(drop=True), self._attributes.decode(draws)], axis=1)
@@ -167,6 +168,57 @@ class Recommender(BaseRecommender):
         frame[GAP] = np.clip(1.0 - cosines[:, 0].astype(np.float64), 0.0, 2.0)
         frame.attrs["accuracy"] = self._attributes.accuracy
         return frame
+
+    def gaps(
+        self, users: Any = None, items: Any = None, *, alpha: float = 0.01, n_permutations: int = 999, seed: int = 0
+    ) -> pd.DataFrame:
+        """Kinds of items that users want and that are not there.
+
+        Two kinds of gaps are told apart. "withdrawn": items that the model knows but that are not on offer lie together
+        more than items of the same popularity left out at random; calibrated, with a p-value. "never filled": a region
+        of wanted vectors lies far from every item, for wanted vectors and for items; a hint, without a p-value.
+
+        Args:
+            users: ids of the users who are asked; None for all who have a history.
+            items: ids of the items on offer; None for the whole catalogue. An item that is not on offer still counts
+                in the histories.
+            alpha: probability of reporting anything withdrawn where it was withdrawn at random.
+            n_permutations: random withdrawals that the real one is compared with.
+            seed: of these.
+
+        Returns:
+            A frame, one row a gap, the most wanted first: rank (1.., int64), kind, users (int64: those with a wanted
+            vector in the gap, which for "withdrawn" means that its nearest item is missing), share (of the users
+            asked), demand (share of all wanted vectors), p_value (NaN where there is none), categories (those that
+            stand out, joined by `|`), then numbers (mean) and `terms` as in `ideal_items`, gap (mean 1 - cosine to the
+            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer). No row
+            where nothing is missing that chance would not leave out. `frame.attrs` tells n_users, n_items, n_offered,
+            alpha and the accuracy of the decoders.
+
+        Raises:
+            ConfigError: for a bad alpha, or too few permutations for it.
+            DataError: when a user is asked twice, nobody is asked, or none of `items` is in the catalogue.
+            UnknownUserError: for an unknown user.
+        """
+        settings = Settings(alpha, n_permutations, seed)
+        found = self._survey(users, items)
+        gaps = find_gaps(found, self._vectors, self._histories.counts(), settings)
+        frame = gap_table(gaps, found, self._vectors, self._items, self._attributes)
+        frame.attrs |= {"n_users": len(found.wanted), "n_items": len(self._items), "n_offered": len(found.offered)}
+        frame.attrs |= {"alpha": alpha, "accuracy": self._attributes.accuracy}
+        return frame
+
+    def _survey(self, users: Any, items: Any) -> Survey:
+        offered = self._offered(items)
+        if users is None:
+            asked = np.flatnonzero(self._histories.lengths)
+        else:
+            ids = _id_series(users, USER)
+            _refuse_repeats(ids)
+            asked = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
+        if not len(asked):
+            raise DataError("users: nobody is asked" + " who has a history" * (users is None))
+        return survey(self._blocks, self._histories.take(asked), offered)
 
     def _offered(self, items: Any) -> np.ndarray:
         """Numbers of the items on offer, ascending, (A,) int64."""
