@@ -11,7 +11,8 @@ from contract import CONTRACT, remembered
 
 import recgan
 from recgan import artifact
-from recgan.errors import ArtifactError, ConfigError
+from recgan.errors import ArtifactError, ConfigError, DataError, UnknownUserError
+from recgan.gaps import unlike, wanted_vectors
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,80 @@ def test_the_module_level_call(model, folder, monkeypatch):
     monkeypatch.setenv("RECGAN_MODEL", str(folder) + "-none")
     with pytest.raises(ArtifactError, match="no such model folder"):
         recgan.recommend(3)
+
+
+@pytest.fixture(scope="module")
+def attributed(interactions, small_config):
+    """Items of four groups; the group is the category, and the year goes by it."""
+    items = pd.DataFrame({"item_id": range(60), "title": [f"Title {i}" for i in range(60)]})
+    items["categories"] = [f"group {i % 4}" for i in range(60)]
+    items["year"] = [1950.0 + 10.0 * (i % 4) for i in range(60)]
+    items["price"] = np.random.default_rng(0).permutation(60)
+    return recgan.train(interactions, items, config=small_config)
+
+
+def test_ideal_items_are_of_the_users_own_kind(attributed):
+    lists = pd.concat([attributed.ideal_items(user, 3) for user in range(40)], ignore_index=True)
+    assert lists.columns.tolist() == ["user_id", "rank", "categories", "year", "nearest_item_id", "gap"]
+    assert lists["rank"].tolist() == [1, 2, 3] * 40
+    assert (lists["categories"].str.split("|").str[0] == "group " + (lists["user_id"] % 4).astype(str)).mean() > 0.95
+    assert (lists["nearest_item_id"] % 4 == lists["user_id"] % 4).mean() > 0.95
+    assert (lists["year"] - 1950.0 - 10.0 * (lists["user_id"] % 4)).abs().mean() < 5.0
+    assert lists["gap"].between(0.0, 2.0).all()
+    told = lists.attrs["accuracy"]
+    assert (told["categories"]["used"], told["price"]["used"]) == (True, False)
+    assert json.loads(json.dumps(told)) == told
+
+
+def test_ideal_items_are_nearest_by_brute_force_to_what_is_on_offer(attributed):
+    everything = attributed.ideal_items(3, 8)
+    some = attributed.ideal_items(3, 8, items=range(0, 60, 4))
+    assert (some["nearest_item_id"] % 4 == 0).all()
+    assert (some["gap"] > everything["gap"]).all()
+    pd.testing.assert_frame_equal(some.drop(columns=["nearest_item_id", "gap"]), everything[some.columns[:-2]])
+    vectors = attributed.item_vectors()
+    blocks = attributed._blocks
+    draws = wanted_vectors(blocks, attributed._histories.take(np.array([3])), 8, attributed._config.seed)[0]
+    draws = draws[unlike(draws, 8)]
+    cosines = draws @ vectors.to_numpy().T
+    assert vectors.index[cosines.argmax(axis=1)].tolist() == everything["nearest_item_id"].tolist()
+    np.testing.assert_allclose(everything["gap"], 1.0 - cosines.max(axis=1), atol=1e-5)
+
+
+def test_more_ideal_items_than_the_noise_bank_holds(attributed):
+    assert len(attributed._blocks.noise) == 4
+    many = attributed.ideal_items(5, 11)
+    assert many["rank"].tolist() == list(range(1, 12))
+    pd.testing.assert_frame_equal(many, attributed.ideal_items(5, 11))
+
+
+def test_ideal_items_with_bad_input(attributed, model):
+    empty, full = attributed.ideal_items(0, 0), attributed.ideal_items(0, 1)
+    assert empty.empty
+    assert empty.dtypes.equals(full.dtypes)
+    bare = model.ideal_items(0)
+    assert bare.columns.tolist() == ["user_id", "rank", "categories", "nearest_item_id", "gap"]
+    assert (bare["categories"].tolist(), bare.attrs["accuracy"]) == (["", "", ""], {})
+    with pytest.raises(UnknownUserError, match="999"):
+        attributed.ideal_items(999)
+    with pytest.raises(ConfigError, match="n: a whole number"):
+        attributed.ideal_items(0, -1)
+    for items in ([], [999]):
+        with pytest.raises(DataError, match="nothing is on offer"):
+            attributed.ideal_items(0, items=items)
+    with pytest.raises(DataError, match="ids such as"):
+        attributed.ideal_items(0, items=["a"])
+
+
+def test_ideal_items_of_a_user_with_one_item(interactions, small_config):
+    one = pd.concat([interactions, pd.DataFrame({"user_id": [500], "item_id": [7]})], ignore_index=True)
+    found = recgan.train(one, config=small_config.changed(epochs=2)).ideal_items(500)
+    assert len(found) == 3
+    assert np.isfinite(found["gap"]).all()
+
+
+def test_ideal_items_survive_save_and_load(attributed, tmp_path):
+    attributed.save(tmp_path / "model")
+    pd.testing.assert_frame_equal(
+        recgan.Recommender.load(tmp_path / "model").ideal_items(9), attributed.ideal_items(9), check_exact=False
+    )

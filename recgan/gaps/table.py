@@ -1,0 +1,94 @@
+"""Gaps as a table, what is wanted in them told in attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recgan.attributes import TERMS, Attribute, AttributeDecoder
+from recgan.gaps.holes import Gap
+from recgan.gaps.wanted import Survey
+from recgan.index import ItemIndex
+from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, RANK
+from recgan.vocabulary import Vocabulary
+
+NEAREST = 5
+"""Items on offer that are named for every gap."""
+
+NAMED = 3
+"""Most categories and words that describe a gap."""
+
+
+def gap_table(
+    gaps: Sequence[Gap], found: Survey, vectors: np.ndarray, items: Vocabulary, decoder: AttributeDecoder
+) -> pd.DataFrame:
+    """One row a gap.
+
+    Args:
+        gaps: the most wanted first.
+        found: the survey that they were found in.
+        vectors: unit item vectors, (N, D) float32.
+        items: ids of the items.
+        decoder: of their attributes.
+
+    Returns:
+        A frame rank, kind, users, share, demand, p_value, categories, numbers, terms, gap, missing_items,
+        nearest_items, as `Recommender.gaps` describes it.
+    """
+    kinds = pd.Series([gap.kind for gap in gaps], dtype=str)
+    users = np.array([len(gap.users) for gap in gaps], np.int64)
+    columns = {RANK: np.arange(1, len(gaps) + 1), "kind": kinds, "users": users, "share": users / len(found.wanted)}
+    columns |= {"demand": [gap.demand for gap in gaps], "p_value": [gap.p_value for gap in gaps]}
+    columns |= _told(gaps, found, decoder)
+    columns["gap"] = [float(found.offered_gap[gap.draws].mean()) for gap in gaps]
+    columns["missing_items"] = [items.ids(gap.missing).tolist() for gap in gaps]
+    columns["nearest_items"] = [items.ids(near).tolist() for near in _nearest(gaps, found, vectors)]
+    lists = dict.fromkeys(("missing_items", "nearest_items"), object)
+    return pd.DataFrame(columns).astype({"demand": float, "p_value": float, "gap": float, **lists})
+
+
+def _told(gaps: Sequence[Gap], found: Survey, decoder: AttributeDecoder) -> dict[str, Any]:
+    columns: dict[str, Any] = {CATEGORIES: pd.Series([""] * len(gaps), dtype=str)}
+    everything = found.wanted.reshape(-1, found.wanted.shape[2])
+    for name in decoder.accuracy:
+        attribute = decoder.get(name)
+        if attribute is None:
+            continue
+        scores = attribute.scores(everything)
+        inside = [scores[gap.draws.ravel()] for gap in gaps]
+        if attribute.labels:
+            separator = " " if name == TERMS else CATEGORY_SEPARATOR
+            texts = [separator.join(named(attribute, part, scores)) for part in inside]
+            columns[name] = pd.Series(texts, dtype=str)
+        else:
+            columns[name] = pd.Series([float(part.mean()) for part in inside], dtype=float)
+    return columns
+
+
+def named(attribute: Attribute, inside: np.ndarray, everything: np.ndarray) -> list[str]:
+    """The labels that stand out in a gap, the most outstanding first.
+
+    Args:
+        attribute: with labels.
+        inside: its scores of the wanted vectors in the gap, (M, Q).
+        everything: its scores of all wanted vectors.
+
+    Returns:
+        At most three labels: those whose mean score is highest above that of all wanted vectors, in deviations, and at
+        least half as far above as the first.
+    """
+    above = (inside.mean(axis=0) - everything.mean(axis=0)) / (everything.std(axis=0) + 1e-9)
+    order = np.argsort(-above, kind="stable")[:NAMED]
+    return [attribute.labels[label] for label in order if above[label] > max(0.0, 0.5 * above[order[0]])]
+
+
+def _nearest(gaps: Sequence[Gap], found: Survey, vectors: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the items on offer nearest to the middle of every gap's wanted vectors."""
+    if not gaps:
+        return []
+    middles = np.stack([found.wanted[gap.draws].mean(axis=0) for gap in gaps])
+    _, places = ItemIndex(vectors[found.offered]).search(middles, NEAREST)
+    return [found.offered[row] for row in places]
