@@ -36,11 +36,12 @@ class Config(BaseModel):
         adversarial_epochs: passes over the users in the game, more of them for few users, shorter ones for many.
         adversarial_weight: of the game's loss beside the ranking loss.
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
-        slate_size: items that one draw must explain together.
+        slate_size: items that one draw must explain together in the game.
+        mood_steps: steps at the end in which only the noise learns, from items that are alike, to stand for moods.
         max_metric_drop: relative fall of the validation metric at which the game is undone.
         n_candidates: K, proposals that the discriminator re-orders.
-        time_limit: seconds that the training of the generator may take, half of them for ranking, a quarter each for
-            the game and for the refit; learning rates decay to fit. None for no limit.
+        time_limit: seconds that the training of the generator may take, half of them for ranking, a fifth each for
+            the game and the refit, a tenth for the moods; learning rates decay to fit. None for no limit.
         metric: what validation maximises, for example "ndcg@10".
         max_validation_users: most users that validation reads.
         seed: of everything random.
@@ -84,6 +85,7 @@ class Config(BaseModel):
     adversarial_weight: float = Field(0.5, ge=0.0)
     gradient_penalty: float = Field(0.1, ge=0.0)
     slate_size: int = Field(8, ge=1)
+    mood_steps: int = Field(200, ge=0)
     max_metric_drop: float = Field(0.005, ge=0.0, lt=1.0)
     n_candidates: int = Field(100, ge=1)
     time_limit: float | None = Field(None, gt=0.0)

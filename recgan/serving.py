@@ -7,7 +7,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -173,18 +173,21 @@ class BaseRecommender(ABC):
     ) -> pd.DataFrame:
         n, explore = _check_n(n), _check_explore(explore)
         audience = _apply_policy(audience, on_unknown)
-        query = Query(
-            histories=audience.histories,
-            blocked=self._blocked(audience, exclude, filter_seen),
-            profiles=self._profiles_of(audience.numbers),
-            allowed=None if items is None else self._allowed(audience, items),
-            explore=explore,
-            keys=_keys(audience, seed) if explore else np.empty(0, np.uint64),
-        )
+        query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
+        if explore:
+            query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
         frame = self._frame(audience.ids, numbers, scores)
         frame.attrs["fallback_users"] = audience.ids[audience.fallback].tolist()
         return frame
+
+    def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
+        return Query(
+            histories=audience.histories,
+            blocked=self._blocked(audience, exclude, filter_seen),
+            profiles=self._profiles_of(audience.numbers),
+            allowed=None if items is None else self._allowed(audience, items),
+        )
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, columns = np.nonzero(numbers != ABSENT)

@@ -14,7 +14,7 @@ import torch
 from recgan import artifact
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
-from recgan.features import ItemTraits
+from recgan.features import ItemTraits, category_matrix
 from recgan.histories import Histories
 from recgan.linear import LowRank, SparseRows
 from recgan.networks import Generator, build_discriminator, build_generator
@@ -109,6 +109,7 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     items = Vocabulary(item_table[ITEM], ITEM)
     histories = _histories(pd.read_parquet(root / HISTORIES), len(users), len(items), bool(manifest["clock"]))
     generator = build_generator(config, manifest["encoder"], _tensors(arrays, "generator."))
+    judge = _judge(arrays, config, generator, len(items))
     blocks = Blocks(
         generator=generator,
         dense=_dense(arrays, len(items)),
@@ -117,11 +118,12 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
         weights=Weights(**manifest["weights"]),
         noise=_checked(arrays, "noise", (config.n_draws, config.noise_dim)),
         window=int(manifest["window"]),
+        categories=category_matrix(item_table)[0] if judge is None else judge.traits.categories,
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
-    return Parts(users, items, histories, profiles, item_table, blocks, _judge(arrays, config, generator, len(items)))
+    return Parts(users, items, histories, profiles, item_table, blocks, judge)
 
 
 def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> Histories:

@@ -21,6 +21,9 @@ EMPTY_SHARE = 0.05
 TOKENS = 2048
 """Most history items in one batch of sequences."""
 
+LIKENESS = 0.05
+"""How much less like its anchor an item of a slate may be: the width of the noise on the cosines."""
+
 
 class SplitBatches(IterableDataset[Batch]):
     """A random part of each history as condition and the rest as targets.
@@ -33,6 +36,8 @@ class SplitBatches(IterableDataset[Batch]):
         ordered: cut the history at a random place in time instead of drawing a part of it.
         set_size: most targets a user, drawn at random (or next in time); None for all.
         trend: whose span of the first target is told as "when", (B,) int64; None tells nothing.
+        space: unit vectors of the items, (N, Q) float32; with them a user's targets are a slate of items that are
+            alike: one at random, and those most like it. None draws them without regard to likeness.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class SplitBatches(IterableDataset[Batch]):
         ordered: bool = False,
         set_size: int | None = None,
         trend: Trend | None = None,
+        space: np.ndarray | None = None,
     ) -> None:
         self.histories = histories
         self.users = np.flatnonzero(histories.lengths >= 2)
@@ -54,6 +60,7 @@ class SplitBatches(IterableDataset[Batch]):
         self.ordered = ordered
         self.set_size = set_size
         self.trend = trend
+        self.space = space
 
     def __len__(self) -> int:
         return -(-len(self.users) // self.batch_size)
@@ -81,6 +88,8 @@ class SplitBatches(IterableDataset[Batch]):
         luck = self.random.random(len(taken.items))
         place = taken.ranks(luck)
         target = (luck < share[taken.rows]) | (place == 0)
+        if self.space is not None:
+            return ~target, self._alike(taken, target)
         return ~target, target & (place < (self.set_size or len(taken.items)))
 
     def _cut(self, taken: Histories) -> tuple[Bools, Bools]:
@@ -88,7 +97,20 @@ class SplitBatches(IterableDataset[Batch]):
         cut = np.floor(self.random.random(len(taken)) * taken.lengths).astype(np.int64)
         size = self.set_size or len(taken.items)
         behind = taken.places - cut[taken.rows]
+        if self.space is not None:
+            return behind < 0, self._alike(taken, behind >= 0)
         return behind < 0, (behind >= 0) & (behind < size)
+
+    def _alike(self, taken: Histories, target: Bools) -> Bools:
+        """Of a user's targets one at random, and those most like it, up to the size of a set."""
+        first = taken.ranks(np.where(target, self.random.random(len(target)), np.inf)) == 0
+        anchor = np.zeros(len(taken), np.int64)
+        anchor[taken.rows[first]] = taken.items[first]
+        space = np.asarray(self.space)
+        likeness = np.einsum("tq,tq->t", space[taken.items], space[anchor[taken.rows]])
+        likeness = likeness + LIKENESS * self.random.gumbel(size=len(target))
+        place = taken.ranks(-np.where(first, np.inf, np.where(target, likeness, -np.inf)))
+        return target & (place < (self.set_size or len(target)))
 
 
 class SequenceBatches(IterableDataset[Batch]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +19,11 @@ from recgan.training.batches import Batch
 UNREACHABLE = -1e4
 GAME_RATE = 0.2
 """In the game the trained parts of the generator move this much slower than the variation, which is new."""
+MOOD_DRAWS = 8
+"""Draws of the noise one of which has to explain a slate."""
+MOOD_NEGATIVES = 1024
+"""Items that a slate is told from."""
+Phase = Literal["ranking", "game", "moods"]
 
 
 class ConditionalGAN(pl.LightningModule):
@@ -28,7 +33,7 @@ class ConditionalGAN(pl.LightningModule):
         generator: trained in place; its running average is kept in `average`.
         discriminator: trained in place during the game.
         config: learning rates and weights.
-        game: whether steps are rounds of the game, or ranking steps.
+        phase: what a step is: "ranking"; a round of the "game"; or "moods", in which only the variation learns.
         learning_rate: of the generator at the start.
         weight_decay: of the generator.
         n_steps: planned steps, for the cosine decay of the learning rate.
@@ -44,7 +49,7 @@ class ConditionalGAN(pl.LightningModule):
         discriminator: Discriminator,
         config: Config,
         *,
-        game: bool,
+        phase: Phase,
         learning_rate: float,
         weight_decay: float,
         n_steps: int,
@@ -55,10 +60,11 @@ class ConditionalGAN(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.trend: Tensor | None
-        self.generator = generator.train().requires_grad_(True)
+        self.generator = generator.train(phase != "moods").requires_grad_(phase != "moods")
+        self.generator.variation.requires_grad_(True)
         self.discriminator = discriminator.train().requires_grad_(True)
         self.config = config
-        self.game = game
+        self.phase = phase
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.full_softmax = full_softmax
@@ -73,12 +79,12 @@ class ConditionalGAN(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
-        config = self.config
+        config, game = self.config, self.phase == "game"
         varied = [p for name, p in self.generator.named_parameters() if name.startswith("variation.")]
         rest = [p for name, p in self.generator.named_parameters() if not name.startswith("variation.")]
         groups: list[dict[str, Any]] = [
             {"params": varied},
-            {"params": rest, "lr": self.learning_rate * (GAME_RATE if self.game else 1.0)},
+            {"params": rest, "lr": self.learning_rate * (GAME_RATE if game else 1.0)},
         ]
         generator = torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
@@ -89,10 +95,10 @@ class ConditionalGAN(pl.LightningModule):
         """One ranking step, or one step of each player."""
         generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
         losses_now: dict[str, Tensor] = {}
-        if self.game and self.config.adversarial != "none":
+        if self.phase == "game" and self.config.adversarial != "none":
             losses_now["discriminator"] = self.discriminator_loss(batch)
             self._descend(discriminator, losses_now["discriminator"], self.discriminator, "discriminator")
-        losses_now |= self.game_losses(batch) if self.game else {"ranking": self.ranking_loss(batch)}
+        losses_now |= self._generator_losses(batch)
         weights = {"adversarial": self.config.adversarial_weight}
         total = sum(weights.get(name, 1.0) * loss for name, loss in losses_now.items() if name != "discriminator")
         self._decay(generator)
@@ -101,6 +107,13 @@ class ConditionalGAN(pl.LightningModule):
         self.counted += 1
         for name, loss in losses_now.items():
             self.totals[name] = self.totals.get(name, 0.0) + float(loss.detach())
+
+    def _generator_losses(self, batch: Batch) -> dict[str, Tensor]:
+        if self.phase == "game":
+            return self.game_losses(batch)
+        if self.phase == "moods":
+            return {"set": self.mood_loss(batch)}
+        return {"ranking": self.ranking_loss(batch)}
 
     def progress(self) -> float:
         """Share of the planned steps, or of the time, that is behind, in [0, 1]."""
@@ -182,6 +195,14 @@ class ConditionalGAN(pl.LightningModule):
             result["adversarial"] = losses.generator_loss(kind, real_logits[kept], fake_logits[kept])
         return result
 
+    def mood_loss(self, batch: Batch) -> Tensor:
+        """Set likelihood over draws: one of them must explain a slate of items that are alike."""
+        with torch.no_grad():
+            condition = self.generator.condition(batch["items"], batch["mask"])
+        wanted = self.generator.wanted(condition, self._noise(len(condition), MOOD_DRAWS))
+        logits, places = self._pool_logits(wanted, batch, MOOD_NEGATIVES)
+        return losses.set_likelihood_loss(logits, places, batch["target_mask"])
+
     def _pairs(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Generated and real item vectors of every user, (B, T, D) each, and which of them count, (B, T)."""
         wanted = self.generator.wanted(condition, self._noise(len(condition), 1))[:, 0]
@@ -191,12 +212,13 @@ class ConditionalGAN(pl.LightningModule):
         fake = losses.straight_through_items(logits, vectors, numbers)
         return fake, vectors[batch["targets"]], batch["target_mask"]
 
-    def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _pool_logits(self, wanted: Tensor, batch: Batch, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of a pool of items for every draw, and the places of the targets in it; None: all, or a sample."""
         vectors = self.generator.item_vectors()
         when = batch["when"].unsqueeze(1) if self.trend is not None else None  # (B, 1), for every draw
-        if self.full_softmax:
+        if size is None and self.full_softmax:
             return self._in_fashion(wanted @ vectors.T, when), batch["targets"]
-        pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
+        pool = torch.randint(len(vectors), (size or self.config.n_negatives,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
         return self._in_fashion(wanted @ vectors[pool].T, when, pool), torch.searchsorted(pool, batch["targets"])
 

@@ -1,4 +1,4 @@
-"""The phases in which the generator is trained: ranking, the adversarial game, and some epochs more after a refit."""
+"""The phases in which the generator is trained: ranking, the adversarial game, some epochs after a refit, moods."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from recgan.training.batches import SequenceBatches, SplitBatches
 from recgan.training.data import Data
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.fitting import Measure, Watch, new_discriminator, run_phase, seeded, served_copy
-from recgan.training.module import ConditionalGAN
+from recgan.training.module import ConditionalGAN, Phase
 from recgan.training.plan import Plan
 from recgan.training.validation import Proposals, choose_weights, propose, units
 
 REFIT_SHARE = 0.5
 """Share of the epochs that are run once more over all interactions."""
+
+MOOD_ITEMS = 4
+"""Items that are alike, which one draw of the noise learns to explain together."""
+MOOD_USERS = 128
+"""Most users in a batch of them."""
+MOOD_RATE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,7 @@ class Phases:
         config, epochs = self.config, self.plan.epochs
         batches = self._batches(self.data.histories)
         n_steps = len(batches) * epochs
-        module = self._module(
-            blocks.generator, new_discriminator(config), batches.trend, game=False, n_steps=n_steps, share=0.5
-        )
+        module = self._module(blocks.generator, new_discriminator(config), batches.trend, "ranking", n_steps, share=0.5)
         watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
         if n_steps:
             run_phase(module, batches, epochs, watch, config, "ranking")
@@ -86,13 +90,16 @@ class Phases:
         """The adversarial game, undone when it costs more of the validation metric than allowed."""
         config, epochs = self.config, self.plan.game_epochs
         before, proposals, value = self.weighed(blocks)
-        discriminator, batches = new_discriminator(config), self._game_batches(blocks)
+        discriminator, batches = (
+            new_discriminator(config),
+            self._slates(self.data.histories, self.plan.game_users, config.slate_size, 1),
+        )
         n_steps = self.plan.game_batches * epochs
         if not n_steps:
             report = {"curve": [], "before": value, "after": value, "kept": False}
             return Played(before, proposals, discriminator, report)
         generator = served_copy(before.generator, before.generator.state_dict())
-        module = self._module(generator, discriminator, batches.trend, game=True, n_steps=n_steps, share=0.25)
+        module = self._module(generator, discriminator, batches.trend, "game", n_steps, share=0.2)
         diagnostics = Diagnostics(replace(before, weights=self.alone), self.data.validation, epochs, config.seed)
         start = diagnostics.start()
         progress = self.progress.epochs("adversarial game", epochs)
@@ -106,7 +113,7 @@ class Phases:
         report["pictures"] = diagnostics.pictures
         if kept:
             return Played(played, played_proposals, discriminator.cpu().eval().requires_grad_(False), report)
-        return Played(_undone(before, module), proposals, new_discriminator(config), report)
+        return Played(before, proposals, new_discriminator(config), report)
 
     def tuned(self, blocks: Blocks, best_epoch: int) -> Blocks:
         """The generator after some more epochs on all interactions."""
@@ -115,9 +122,22 @@ class Phases:
         if not epochs or not blocks.weights.generated:
             return blocks
         generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
-        module = self._module(generator, judge, batches.trend, game=False, n_steps=len(batches) * epochs, share=0.25)
+        module = self._module(generator, judge, batches.trend, "ranking", len(batches) * epochs, share=0.2)
         with seeded(self.config.seed):
             run_phase(module, batches, epochs, None, self.config, "refit")
+        return replace(blocks, generator=served_copy(generator, module.average))
+
+    def moods(self, blocks: Blocks) -> Blocks:
+        """The generator with a variation that tells the moods of a user apart; the rest of it stays as it is."""
+        histories, steps = self.data.whole, self.config.mood_steps
+        batches = self._slates(histories, min(MOOD_USERS, self.plan.game_users), MOOD_ITEMS, 2, blocks.space)
+        if not steps or not len(batches):
+            return blocks
+        epochs = -(-steps // len(batches))
+        generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
+        module = self._module(generator, judge, batches.trend, "moods", steps, share=0.1, learning_rate=MOOD_RATE)
+        with seeded(self.config.seed):
+            run_phase(module, batches, epochs, None, self.config, "moods", -(-steps // epochs))
         return replace(blocks, generator=served_copy(generator, module.average))
 
     def weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals, float]:
@@ -152,18 +172,19 @@ class Phases:
         generator: Generator,
         discriminator: Discriminator,
         trend: Trend | None,
-        *,
-        game: bool,
+        phase: Phase,
         n_steps: int,
+        *,
         share: float,
+        learning_rate: float | None = None,
     ) -> ConditionalGAN:
         limit = self.config.time_limit
         return self.module(
             generator,
             discriminator,
             self.config,
-            game=game,
-            learning_rate=self.plan.learning_rate,
+            phase=phase,
+            learning_rate=learning_rate or self.plan.learning_rate,
             weight_decay=self.plan.weight_decay,
             n_steps=n_steps,
             full_softmax=self.plan.full_softmax,
@@ -176,24 +197,21 @@ class Phases:
             return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(histories))
         return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
 
-    def _game_batches(self, blocks: Blocks) -> SplitBatches:
+    def _slates(
+        self, histories: Histories, users: int, size: int, stream: int, space: np.ndarray | None = None
+    ) -> SplitBatches:
+        """Conditions with sets of targets, from a stream of random numbers of their own."""
         return SplitBatches(
-            self.data.histories,
-            self.plan.game_users,
-            blocks.window,
-            self.config.seed + 1,
+            histories,
+            users,
+            self.plan.window,
+            self.config.seed + stream,
             ordered=self.plan.encoder == "sequence",
-            set_size=self.config.slate_size,
-            trend=self._trend(self.data.histories),
+            set_size=size,
+            trend=self._trend(histories),
+            space=space,
         )
 
     def _trend(self, histories: Histories) -> Trend | None:
         """What was popular when, where sequences are read and validation prefers what is popular now."""
         return Trend.of(histories, self.half_life) if self.half_life else None
-
-
-def _undone(before: Blocks, module: ConditionalGAN) -> Blocks:
-    """The generator as it was before the game, but for its variation, which the default list does not use."""
-    state = before.generator.state_dict()
-    state |= {name: value for name, value in module.average.items() if name.startswith("variation.")}
-    return replace(before, generator=served_copy(before.generator, state))

@@ -16,7 +16,7 @@ import torch
 from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
-from recgan.features import ItemTraits
+from recgan.features import ItemTraits, category_matrix
 from recgan.histories import Histories
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import popularity_spread
@@ -103,6 +103,7 @@ class _Run:
         blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
+        blocks = self._timed("moods", partial(self.phases.moods, blocks))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation, self.report["game"]),
@@ -137,6 +138,7 @@ class _Run:
         self.report |= {**self.dense.settings, **self.popularity.settings}
         self.report["sparse_settings"] = dict(self.sparse.settings)
         linear_blocks = self.dense.block, self.sparse.block
+        categories = category_matrix(data.item_table)[0]
         life = self.popularity.settings["half_life"]
         half_life = life if kind == "sequence" else None
         alone = Weights()
@@ -144,7 +146,7 @@ class _Run:
             alone = Weights(popularity=popularity_spread(data.histories, life), unknown=0.0)
         strongest = "dense" if self.dense.value >= self.sparse.value else "sparse"
         self.phases = Phases(data, config, made, alone, half_life, strongest, self.progress)
-        return Blocks(generator, *linear_blocks, self.popularity.block, alone, noise, made.window)
+        return Blocks(generator, *linear_blocks, self.popularity.block, alone, noise, made.window, categories)
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
         trained, self.report["ranking"] = self.phases.ranking(blocks)
@@ -183,8 +185,8 @@ class _Run:
         linear_only = replace(chosen, generated=0.0, popularity=0.0)
         if not chosen.dense and not chosen.sparse:
             linear_only = replace(linear_only, **{self.phases.strongest: 1.0})
-        keys = np.arange(len(validation), dtype=np.uint64)
-        noisy = replace(validation, query=replace(validation.query, explore=1.0, keys=keys))
+        noise = blocks.noise[np.arange(len(validation)) % len(blocks.noise)]
+        noisy = replace(validation, query=replace(validation.query, noise=noise))
         return {
             "popularity": value(Weights(generated=0.0, popularity=1.0)),
             "linear": value(linear_only),

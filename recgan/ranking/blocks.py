@@ -1,0 +1,174 @@
+"""What a ranking is made of: the question, the blocks whose scores add up, and the judge of the second stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from recgan.features import ItemTraits, likeness_space, pair_features
+from recgan.histories import Histories
+from recgan.linear import LowRank, SparseRows
+from recgan.networks import Discriminator, Generator
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+ABSENT = -1
+"""Item number that fills the end of a short list."""
+
+CELLS = 1 << 24
+"""Most scores held at once."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked for B users.
+
+    Args:
+        histories: the condition of the B users.
+        blocked: items that must not be listed, a table like the histories.
+        profiles: user features, (B, P) float32.
+        allowed: items that may be listed, (N,) bool, or a table with a row a user; None for all of them.
+        explore: 0 for the accurate list, up to 1 for the adventurous one.
+        keys: what the randomness of `explore` hangs on, one a user, (B,) uint64.
+        noise: a draw of the noise a user, (B, Z) float32, for what one draw wants; None for the noise-free vectors.
+    """
+
+    histories: Histories
+    blocked: Histories
+    profiles: np.ndarray
+    allowed: np.ndarray | Histories | None = None
+    explore: float = 0.0
+    keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    noise: np.ndarray | None = None
+
+    def take(self, users: np.ndarray) -> Query:
+        """The same question for some of the users."""
+        allowed = self.allowed.take(users) if isinstance(self.allowed, Histories) else self.allowed
+        keys = self.keys[users] if len(self.keys) else self.keys
+        noise = None if self.noise is None else self.noise[users]
+        blocked = self.blocked.take(users)
+        return Query(self.histories.take(users), blocked, self.profiles[users], allowed, self.explore, keys, noise)
+
+    def mask(self, scores: np.ndarray) -> np.ndarray:
+        """Set what must not be listed to minus infinity, in place: (B, N) float32."""
+        scores[self.blocked.rows, self.blocked.items] = -np.inf
+        if isinstance(self.allowed, Histories):
+            refused = np.ones(scores.shape, bool)
+            refused[self.allowed.rows, self.allowed.items] = False
+            scores[refused] = -np.inf
+        elif self.allowed is not None:
+            scores[:, ~self.allowed] = -np.inf
+        return scores
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What each part counts, chosen on validation data; `unknown` is the generated block's share without a history."""
+
+    generated: float = 1.0
+    dense: float = 0.0
+    sparse: float = 0.0
+    popularity: float = 0.0
+    discriminator: float = 0.0
+    unknown: float = 1.0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The parts whose scores add up to the relevance of stage one.
+
+    Args:
+        generator: the generator, in evaluation mode.
+        dense: the linear block as columns, or None.
+        sparse: the linear block as rows, or None.
+        popularity: standardised log popularity, (N,) float32.
+        weights: what each part counts.
+        noise: the noise bank, (S, Z) float32.
+        window: most history items that the encoder reads.
+        categories: unit rows of the items' categories, (N, Q) float32; Q may be 0.
+    """
+
+    generator: Generator
+    dense: LowRank | None
+    sparse: SparseRows | None
+    popularity: np.ndarray
+    weights: Weights
+    noise: np.ndarray
+    window: int
+    categories: np.ndarray
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Every item as one vector of the search, (N, Q) float32: generated, linear and popularity columns."""
+        with torch.no_grad():
+            generated = self.generator.item_vectors().numpy()
+        dense = [self.dense.columns] if self.dense is not None and self.weights.dense else []
+        return np.ascontiguousarray(np.concatenate([generated, *dense, self.popularity[:, None]], axis=1))
+
+    def conditions(self, histories: Histories) -> torch.Tensor:
+        """Conditions of B users, (B, C) float32."""
+        items, mask = histories.window(np.arange(len(histories)), self.window)
+        with torch.no_grad():
+            conditions: torch.Tensor = self.generator.condition(torch.from_numpy(items), torch.from_numpy(mask))
+        return conditions
+
+    def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
+        """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
+        parts = [self.weights.generated * wanted]
+        if self.dense is not None and self.weights.dense:
+            parts.append(self.weights.dense * self.dense.queries(histories))
+        parts.append(np.full((len(wanted), 1), self.weights.popularity, np.float32))
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def sparse_scores(self, histories: Histories) -> csr_matrix | None:
+        """Weighted scores of the linear block's rows, (B, N) sparse float32, or None without them."""
+        if self.sparse is None or not self.weights.sparse:
+            return None
+        return self.sparse.scores(histories) * np.float32(self.weights.sparse)
+
+    def wanted(self, query: Query, conditions: torch.Tensor) -> np.ndarray:
+        """Wanted vectors, (B, D) float32: noise-free, or those of the query's draws of the noise."""
+        share = np.where(query.histories.lengths, 1.0, self.weights.unknown).astype(np.float32)
+        with torch.no_grad():
+            if query.noise is None:
+                wanted = self.generator.wanted(conditions)
+            else:
+                wanted = self.generator.wanted(conditions, torch.from_numpy(query.noise)[:, None])[:, 0]
+            return wanted.numpy() * share[:, None]
+
+    @cached_property
+    def space(self) -> np.ndarray:
+        """Unit rows in which items are alike that please the same people and share categories, (N, Q) float32."""
+        with torch.no_grad():
+            return likeness_space(self.generator.item_vectors().numpy(), self.categories)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The discriminator as second stage, with what its pair features need."""
+
+    discriminator: Discriminator
+    traits: ItemTraits
+
+    def corrections(
+        self, query: Query, conditions: torch.Tensor, candidates: np.ndarray, relevance: np.ndarray
+    ) -> np.ndarray:
+        """What the discriminator adds to the relevance of K candidates, (B, K) float32; 0 where none stands."""
+        present = candidates != ABSENT
+        numbers = np.where(present, candidates, 0)
+        features = torch.from_numpy(self.features(query, numbers, present, relevance))
+        vectors = torch.from_numpy(self.traits.vectors[numbers])
+        with torch.no_grad():
+            logits = self.discriminator(conditions, vectors, features).numpy()
+        return np.where(present, logits, 0.0).astype(np.float32)
+
+    def features(self, query: Query, numbers: np.ndarray, present: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+        """Pair features and, as the last one, the relevance of stage one, (B, K, F) float32."""
+        pairs = pair_features(self.traits, query.histories, query.profiles, numbers)
+        relevance = np.where(present, relevance, 0.0)
+        return np.concatenate([pairs, relevance[..., None]], axis=-1).astype(np.float32)

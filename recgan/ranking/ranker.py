@@ -1,0 +1,163 @@
+"""From blocks of scores to a ranked list: stage one finds K candidates, stage two re-orders them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from recgan.histories import Histories
+from recgan.index import ItemIndex
+from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
+from recgan.ranking.exploring import explored
+from recgan.ranking.top import top_items
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+SCORED_WHOLE = 100_000
+"""Catalogues up to this size are scored whole, which is as exact as a search and faster."""
+
+
+class Ranker:
+    """Ranks the catalogue for users in two stages.
+
+    Args:
+        blocks: the parts of stage one.
+        judge: the second stage; used where its weight is not zero.
+        n_candidates: K, the candidates that the second stage re-orders; independent of the list's length.
+    """
+
+    def __init__(self, blocks: Blocks, judge: Judge | None, n_candidates: int) -> None:
+        self.blocks = blocks
+        self.judge = judge
+        self.n_candidates = n_candidates
+
+    @cached_property
+    def index(self) -> ItemIndex:
+        """The search over the blocks' columns, built when first needed."""
+        return ItemIndex(self.blocks.columns)
+
+    def rank(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ranked lists of B users.
+
+        Args:
+            query: what is asked.
+            n: length of the lists.
+
+        Returns:
+            Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float32, non-increasing
+            where `explore` is 0.
+        """
+        n_items = len(self.blocks.columns)
+        numbers = np.full((len(query.histories), n), ABSENT, np.int64)
+        scores = np.full((len(query.histories), n), -np.inf, np.float32)
+        load = query.histories.lengths + query.blocked.lengths
+        order = np.argsort(load, kind="stable")
+        chunk = max(1, min(512, CELLS // max(n_items, 1)))
+        for start in range(0, len(order), chunk):
+            rows = order[start : start + chunk]
+            found, relevance = self._rank_chunk(query.take(rows), n)
+            width = min(n, found.shape[1])
+            numbers[rows, :width], scores[rows, :width] = found[:, :width], relevance[:, :width]
+        return numbers, scores
+
+    def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
+        conditions = self.blocks.conditions(query.histories)
+        wanted = self.blocks.wanted(query, conditions)
+        numbers, scores = self.candidates(query, wanted, max(n, self.n_candidates))
+        return self._second_stage(query, conditions, numbers, scores, n)
+
+    def candidates(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of stage one, exactly.
+
+        Args:
+            query: what is asked of B users.
+            wanted: wanted vectors, (B, D) float32.
+            k: how many.
+
+        Returns:
+            Item numbers (B, <= k) int64 and scores, descending; -1 and -inf behind the end of a short list.
+        """
+        whole = len(self.blocks.columns) <= SCORED_WHOLE or query.allowed is not None
+        return (self._score_whole if whole else self._search)(query, wanted, k)
+
+    def _score_whole(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        queries = self.blocks.queries(query.histories, wanted)
+        scores = (torch.from_numpy(queries) @ torch.from_numpy(self.blocks.columns).T).numpy()
+        sparse = self.blocks.sparse_scores(query.histories)
+        if sparse is not None:
+            entries = sparse.tocoo()
+            scores[entries.row, entries.col] += entries.data
+        return top_items(query.mask(scores), k)
+
+    def _search(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of search and neighbours; exact, because the neighbours' scores are not negative."""
+        queries = self.blocks.queries(query.histories, wanted)
+        scores, numbers = self.index.search(queries, k + int(query.blocked.lengths.max(initial=0)))
+        sparse = self.blocks.sparse_scores(query.histories)
+        if sparse is not None:
+            numbers, scores = self._unite(queries, numbers, scores, sparse)
+        blocked = query.blocked.holds(numbers)
+        scores = np.where(blocked | (numbers == ABSENT), -np.inf, scores)
+        order = np.lexsort((numbers, -scores), axis=1)[:, :k]
+        scores = np.take_along_axis(scores, order, 1)
+        return np.where(np.isfinite(scores), np.take_along_axis(numbers, order, 1), ABSENT), scores
+
+    def _unite(
+        self, queries: np.ndarray, numbers: np.ndarray, scores: np.ndarray, sparse: csr_matrix
+    ) -> tuple[np.ndarray, np.ndarray]:
+        support = Histories(sparse.indptr.astype(np.int64), sparse.indices.astype(np.int64), sparse.shape[1])
+        extra, there = support.window(np.arange(len(support)), sparse.shape[1])
+        dense = np.einsum("bq,bkq->bk", queries, self.blocks.columns[extra])
+        values = np.zeros(extra.shape, np.float32)
+        values[there] = sparse.data
+        new = np.where(there, dense + values, -np.inf)
+        old = np.where(support.holds(numbers), -np.inf, scores)
+        return (
+            np.concatenate([np.where(np.isfinite(old), numbers, ABSENT), np.where(there, extra, ABSENT)], axis=1),
+            np.concatenate([old, new], axis=1).astype(np.float32),
+        )
+
+    def _second_stage(
+        self, query: Query, conditions: torch.Tensor, numbers: np.ndarray, scores: np.ndarray, n: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        k = min(self.n_candidates, numbers.shape[1])
+        head, tail = scores[:, :k].copy(), scores[:, k:]
+        weight = self.blocks.weights.discriminator
+        if self.judge is not None and weight:
+            head += weight * self.judge.corrections(query, conditions, numbers[:, :k], head)
+        first, head = _ordered(numbers[:, :k], head, np.lexsort((numbers[:, :k], -head), axis=1))
+        if tail.shape[1]:
+            lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
+            tail = tail + np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
+        if query.explore:
+            first, head = _ordered(first, head, explored(query, self.blocks, first, head, n))
+        return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, tail], axis=1)
+
+    def scores(self, query: Query, items: np.ndarray) -> np.ndarray:
+        """Relevance of the same K items for B users, without any filter.
+
+        Args:
+            query: what is asked; only histories and profiles are read.
+            items: item numbers, (B, K) int64.
+
+        Returns:
+            (B, K) float32, the scores that a list shows for its first `n_candidates` items.
+        """
+        conditions = self.blocks.conditions(query.histories)
+        queries = self.blocks.queries(query.histories, self.blocks.wanted(query, conditions))
+        scores = np.einsum("bq,bkq->bk", queries, self.blocks.columns[items])
+        sparse = self.blocks.sparse_scores(query.histories)
+        if sparse is not None:
+            scores = scores + sparse[np.arange(len(items))[:, None], items].toarray()
+        weight = self.blocks.weights.discriminator
+        if self.judge is not None and weight:
+            scores = scores + weight * self.judge.corrections(query, conditions, items, scores)
+        return np.asarray(scores, np.float32)
+
+
+def _ordered(numbers: np.ndarray, scores: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.take_along_axis(numbers, order, 1), np.take_along_axis(scores, order, 1)
