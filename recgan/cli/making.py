@@ -107,6 +107,6 @@ def _tell(info: dict[str, Any], out: Path) -> None:
     ablation, data = info["ablation"], info["data"]
     show(pd.DataFrame({"part": ablation.keys(), info["config"]["metric"]: ablation.values()}))
     for alarm, advice in info["alarms"]["advice"].items():
-        note(f"warning: the generator may have collapsed: {alarm}: {advice}")
+        note(f"warning: {alarm}: {advice}")
     sizes = ", ".join(f"{data[name]:,} {name}" for name in ("users", "items", "interactions"))
     note(f"{out}: a model of {sizes}, trained in {info['seconds']:.0f} s")

@@ -151,10 +151,10 @@ def fit_judge(
     added = np.zeros(cases.relevance.shape, np.float32)
     judged = np.arange(len(cases.numbers))
     if len(judged) >= FEWEST_USERS:
-        folds = _folds(validation, seed)
-        for fold, others in folds:
+        parts = folds(validation, seed)
+        for fold, others in parts:
             added[fold] = corrections(fit_head(discriminator, cases.take(others), seed), cases.take(fold))
-        judged = np.concatenate([fold for fold, _ in folds])
+        judged = np.concatenate([fold for fold, _ in parts])
     relevance = np.where(cases.numbers == ABSENT, -np.inf, cases.relevance.numpy())
 
     def value(weight: float) -> np.ndarray:
@@ -166,7 +166,7 @@ def fit_judge(
     return fit_head(discriminator, cases, seed), best, float(values[0.0].mean()), float(values[best].mean())
 
 
-def _folds(validation: Validation, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def folds(validation: Validation, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Users who are judged, and users who are learned from: all others, or with a clock those who were asked before."""
     users = np.random.default_rng(seed).permutation(len(validation))
     truth = validation.truth

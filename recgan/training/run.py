@@ -67,7 +67,7 @@ def train(
     config = settled(config, seed)
     data = read_data(interactions, items, users, validation, config)
     with Progress(config.progress) as progress, seeded(config.seed):
-        return _Run(data, config, progress, started).recommender()
+        return Run(data, config, progress, started).recommender()
 
 
 def settled(config: Config | None, seed: int | None) -> Config:
@@ -78,7 +78,7 @@ def settled(config: Config | None, seed: int | None) -> Config:
     return config if seed is None else config.changed(seed=seed)
 
 
-class _Run:
+class Run:
     """One training run; its methods are its stages, in order."""
 
     def __init__(self, data: Data, config: Config, progress: Progress, started: float) -> None:
@@ -96,10 +96,15 @@ class _Run:
         self.stage_seconds[name] = round(time.perf_counter() - since, 2)
         return result
 
-    def recommender(self) -> Recommender:
-        data, config = self.data, self.config
+    def ranked(self) -> Blocks:
+        """Closed forms and a generator that ranks: where every game begins."""
         blocks = self._timed("closed forms", self._closed_forms)
-        blocks = self._timed("ranking phase", partial(self._ranking_phase, blocks))
+        return self._timed("ranking phase", partial(self._ranking_phase, blocks))
+
+    def recommender(self) -> Recommender:
+        """All stages, and what comes of them."""
+        data, config = self.data, self.config
+        blocks = self.ranked()
         blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
