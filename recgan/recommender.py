@@ -193,7 +193,7 @@ class Recommender(BaseRecommender):
             stand out, joined by `|`), then numbers (mean) and `terms` as in `ideal_items`, gap (mean 1 - cosine to the
             nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer). No row
             where nothing is missing that chance would not leave out. `frame.attrs` tells n_users, n_items, n_offered,
-            alpha and the accuracy of the decoders.
+            alpha, p_value (of all that is missing; None where less than two items are) and the decoders' accuracy.
 
         Raises:
             ConfigError: for a bad alpha, or too few permutations for it.
@@ -202,10 +202,10 @@ class Recommender(BaseRecommender):
         """
         settings = Settings(alpha, n_permutations, seed)
         found = self._survey(users, items)
-        gaps = find_gaps(found, self._vectors, self._histories.counts(), settings)
+        gaps, p_value = find_gaps(found, self._vectors, self._histories.counts(), settings)
         frame = gap_table(gaps, found, self._vectors, self._items, self._attributes)
         frame.attrs |= {"n_users": len(found.wanted), "n_items": len(self._items), "n_offered": len(found.offered)}
-        frame.attrs |= {"alpha": alpha, "accuracy": self._attributes.accuracy}
+        frame.attrs |= {"alpha": alpha, "p_value": p_value, "accuracy": self._attributes.accuracy}
         return frame
 
     def _survey(self, users: Any, items: Any) -> Survey:

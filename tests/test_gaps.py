@@ -180,7 +180,7 @@ def test_a_kind_hidden_among_random_items_is_picked_out():
     found, items, counts = synthetic()
     others = np.random.default_rng(2).choice(np.arange(30, 300), 40, replace=False)
     kept = np.setdiff1d(np.arange(300), np.concatenate([np.arange(30), others]))
-    gaps = find_gaps(offering(found, kept), items, counts, Settings())
+    gaps, _ = find_gaps(offering(found, kept), items, counts, Settings())
     assert [gap.kind for gap in gaps] == ["withdrawn"]
     assert set(gaps[0].missing) >= set(range(30))
     assert len(gaps[0].missing) <= 32
@@ -188,13 +188,13 @@ def test_a_kind_hidden_among_random_items_is_picked_out():
 
 def test_what_has_never_been_there_is_told_apart():
     found, items, counts = synthetic(apart=30)
-    gaps = find_gaps(found, items, counts, Settings())
+    gaps, _ = find_gaps(found, items, counts, Settings())
     assert [(gap.kind, gap.users.tolist(), gap.missing.tolist()) for gap in gaps] == [
         ("never filled", list(range(30)), [])
     ]
     assert np.isnan(gaps[0].p_value)
     assert gaps[0].demand == 0.1
-    assert find_gaps(*synthetic(apart=0), Settings()) == []
+    assert find_gaps(*synthetic(apart=0), Settings()) == ([], None)
 
 
 def test_unlike_starts_with_the_middle_and_never_repeats():
