@@ -15,7 +15,7 @@ from recgan import storage
 from recgan.attributes import AttributeDecoder
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError
-from recgan.gaps import Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
+from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
 from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
@@ -191,7 +191,8 @@ class Recommender(BaseRecommender):
             vector in the gap, which for "withdrawn" means that its nearest item is missing), share (of the users
             asked), demand (share of all wanted vectors), p_value (NaN where there is none), categories (those that
             stand out, joined by `|`), then numbers (mean) and `terms` as in `ideal_items`, gap (mean 1 - cosine to the
-            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer). No row
+            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer) and
+            nearest_gaps (1 - cosine to these). No row
             where nothing is missing that chance would not leave out. `frame.attrs` tells n_users, n_items, n_offered,
             alpha, p_value (of all that is missing; None where less than two items are) and the decoders' accuracy.
 
@@ -200,13 +201,14 @@ class Recommender(BaseRecommender):
             DataError: when a user is asked twice, nobody is asked, or none of `items` is in the catalogue.
             UnknownUserError: for an unknown user.
         """
-        settings = Settings(alpha, n_permutations, seed)
-        found = self._survey(users, items)
+        return self._find_gaps(self._survey(users, items), Settings(alpha, n_permutations, seed))[1]
+
+    def _find_gaps(self, found: Survey, settings: Settings) -> tuple[list[Gap], pd.DataFrame]:
         gaps, p_value = find_gaps(found, self._vectors, self._histories.counts(), settings)
         frame = gap_table(gaps, found, self._vectors, self._items, self._attributes)
         frame.attrs |= {"n_users": len(found.wanted), "n_items": len(self._items), "n_offered": len(found.offered)}
-        frame.attrs |= {"alpha": alpha, "p_value": p_value, "accuracy": self._attributes.accuracy}
-        return frame
+        frame.attrs |= {"alpha": settings.alpha, "p_value": p_value, "accuracy": self._attributes.accuracy}
+        return gaps, frame
 
     def _survey(self, users: Any, items: Any) -> Survey:
         offered = self._offered(items)

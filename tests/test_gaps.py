@@ -17,7 +17,7 @@ from recgan.gaps.holes import withdrawal_test
 N_ITEMS, N_GROUPS = 96, 8
 COLUMNS = [
     *("rank", "kind", "users", "share", "demand", "p_value", "categories", "year", "gap"),
-    *("missing_items", "nearest_items"),
+    *("missing_items", "nearest_items", "nearest_gaps"),
 ]
 
 
@@ -53,6 +53,7 @@ def test_a_niche_taken_away_is_found_and_named(model, group):
     assert set(gap["missing_items"]) <= set(niche)
     assert len(gap["missing_items"]) > len(niche) // 2
     assert not set(gap["nearest_items"]) & set(niche)
+    assert gap["nearest_gaps"] == sorted(gap["nearest_gaps"])
     assert gap["p_value"] <= 0.01
     assert 15 <= gap["users"] <= 60  # 30 of the 240 users are of the group
     assert gap["share"] == gap["users"] / 240
