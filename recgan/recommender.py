@@ -24,6 +24,8 @@ from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeat
 from recgan.vocabulary import Vocabulary
 
 NEAREST, GAP = "nearest_item_id", "gap"
+MOST_ASKED = 20_000
+"""Most users who are asked for gaps, unless they are named."""
 
 
 class Recommender(BaseRecommender):
@@ -179,7 +181,8 @@ class Recommender(BaseRecommender):
         of wanted vectors lies far from every item, for wanted vectors and for items; a hint, without a p-value.
 
         Args:
-            users: ids of the users who are asked; None for all who have a history.
+            users: ids of the users who are asked; None for all who have a history, 20,000 random ones where there are
+                more.
             items: ids of the items on offer; None for the whole catalogue. An item that is not on offer still counts
                 in the histories.
             alpha: probability of reporting anything withdrawn where it was withdrawn at random.
@@ -213,7 +216,8 @@ class Recommender(BaseRecommender):
     def _survey(self, users: Any, items: Any) -> Survey:
         offered = self._offered(items)
         if users is None:
-            asked = np.flatnonzero(self._histories.lengths)
+            able = np.flatnonzero(self._histories.lengths)
+            asked = np.sort(np.random.default_rng(self._config.seed).permutation(able)[:MOST_ASKED])
         else:
             ids = _id_series(users, USER)
             _refuse_repeats(ids)

@@ -198,6 +198,32 @@ def test_what_has_never_been_there_is_told_apart():
     assert find_gaps(*synthetic(apart=0), Settings()) == ([], None)
 
 
+def test_all_wishes_alike():
+    found, items, counts = synthetic()
+    same = np.repeat(found.wanted[:1, :1], 300, axis=0).repeat(4, axis=1)
+    gap = np.full((300, 4), 0.2)
+    alike = Survey(same, found.demand, np.zeros((300, 4), np.int64), gap, np.arange(10, 300), gap)
+    gaps, _ = find_gaps(alike, items, counts, Settings())
+    assert {gap.kind for gap in gaps} <= {"withdrawn"}
+
+
+def test_most_of_a_large_catalogue_missing(monkeypatch):
+    monkeypatch.setattr("recgan.gaps.holes.PAIRS", 500)
+    found, items, counts = synthetic()
+    kept = np.sort(np.random.default_rng(3).permutation(300)[:60])
+    assert withdrawal_test(offering(found, kept), items, counts, Settings(0.05, 99)).min() > 0.05
+    kept = np.arange(30, 300)
+    p_values = withdrawal_test(offering(found, kept), items, counts, Settings(0.05, 99))
+    assert (p_values < 1.0).sum() <= 500 // 30
+    assert p_values.min() == 0.01
+
+
+def test_only_so_many_users_are_asked(model, monkeypatch):
+    monkeypatch.setattr("recgan.recommender.MOST_ASKED", 90)
+    found = model.gaps(items=without(*range(0, N_ITEMS, N_GROUPS)))
+    assert found.attrs["n_users"] == 90
+
+
 def test_unlike_starts_with_the_middle_and_never_repeats():
     random = np.random.default_rng(0)
     vectors = random.standard_normal((20, 5)).astype(np.float32)

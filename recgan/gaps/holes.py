@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -248,7 +249,9 @@ def _never_filled(found: Survey, vectors: np.ndarray, counts: np.ndarray, settin
     known = vectors[counts > 0]
     if n_regions < FEWEST_REGIONS or len(known) < 2:
         return []
-    regions = KMeans(n_regions, n_init=1, random_state=settings.seed).fit(draws).labels_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different vectors than regions
+        regions = KMeans(n_regions, n_init=1, random_state=settings.seed).fit(draws).labels_
     gaps = np.bincount(regions, found.gap.ravel(), n_regions) / np.maximum(np.bincount(regions, minlength=n_regions), 1)
     usual = np.median(gaps)
     deviation = 1.4826 * np.median(np.abs(gaps - usual))

@@ -18,6 +18,9 @@ from recgan.vocabulary import Vocabulary
 NEAREST = 5
 """Items on offer that are named for every gap."""
 
+USUAL = 20_000
+"""Most wanted vectors that a gap's are compared with."""
+
 NAMED = 3
 """Most categories and words that describe a gap."""
 
@@ -54,13 +57,14 @@ def gap_table(
 
 def _told(gaps: Sequence[Gap], found: Survey, decoder: AttributeDecoder) -> dict[str, Any]:
     columns: dict[str, Any] = {CATEGORIES: pd.Series([""] * len(gaps), dtype=str)}
-    everything = found.wanted.reshape(-1, found.wanted.shape[2])
+    draws = found.wanted.reshape(-1, found.wanted.shape[2])
+    everything = draws[np.linspace(0, len(draws) - 1, min(len(draws), USUAL)).astype(np.int64)]
     for name in decoder.accuracy:
         attribute = decoder.get(name)
         if attribute is None:
             continue
         scores = attribute.scores(everything)
-        inside = [scores[gap.draws.ravel()] for gap in gaps]
+        inside = [attribute.scores(found.wanted[gap.draws]) for gap in gaps]
         if attribute.labels:
             separator = " " if name == TERMS else CATEGORY_SEPARATOR
             texts = [separator.join(named(attribute, part, scores)) for part in inside]
