@@ -26,7 +26,7 @@ PAIRS = 1_000_000
 ALIKE = 0.25
 """Missing items make one kind as long as their mean cosine lies this many deviations above that of random items."""
 
-JOINS = 1.0
+JOINS = 1.5
 """The same for a missing item that lies in the gap without being significant itself."""
 
 REGIONS = 32
