@@ -14,6 +14,12 @@ from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM
 TERMS = "terms"
 """Column of the decoded words."""
 
+TAKEN = frozenset(
+    {"user_id", "rank", "nearest_item_id", "gap", "kind", "users", "share", "demand", "p_value", TERMS}
+    | {"missing_items", "nearest_items", "nearest_gaps"}
+)
+"""Columns of the tables in which decoded attributes stand; a number of such a name is called item_..."""
+
 FOLDS = 5
 FEWEST = 20
 """An attribute that fewer items have is not decoded."""
@@ -166,9 +172,12 @@ def _categories(items: pd.DataFrame) -> tuple[np.ndarray, list[str]] | None:
 def _numbers(items: pd.DataFrame) -> dict[str, tuple[np.ndarray, list[str]] | None]:
     found: dict[str, tuple[np.ndarray, list[str]] | None] = {}
     for name in items.columns:
-        if name not in (ITEM, CATEGORIES, TERMS) and pd.api.types.is_numeric_dtype(items[name]):
+        if name not in (ITEM, CATEGORIES) and pd.api.types.is_numeric_dtype(items[name]):
             values = items[name].to_numpy(np.float64, na_value=np.nan)
-            found[str(name)] = np.where(np.isfinite(values), values, np.nan)[:, None], []
+            found[f"item_{name}" if name in TAKEN else str(name)] = (
+                np.where(np.isfinite(values), values, np.nan)[:, None],
+                [],
+            )
     return found
 
 

@@ -15,7 +15,7 @@ from recgan import storage
 from recgan.attributes import AttributeDecoder
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError
-from recgan.gaps import Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
+from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
 from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
@@ -24,6 +24,8 @@ from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeat
 from recgan.vocabulary import Vocabulary
 
 NEAREST, GAP = "nearest_item_id", "gap"
+MOST_ASKED = 20_000
+"""Most users who are asked for gaps, unless they are named."""
 
 
 class Recommender(BaseRecommender):
@@ -179,7 +181,8 @@ class Recommender(BaseRecommender):
         of wanted vectors lies far from every item, for wanted vectors and for items; a hint, without a p-value.
 
         Args:
-            users: ids of the users who are asked; None for all who have a history.
+            users: ids of the users who are asked; None for all who have a history, 20,000 random ones where there are
+                more.
             items: ids of the items on offer; None for the whole catalogue. An item that is not on offer still counts
                 in the histories.
             alpha: probability of reporting anything withdrawn where it was withdrawn at random.
@@ -191,27 +194,30 @@ class Recommender(BaseRecommender):
             vector in the gap, which for "withdrawn" means that its nearest item is missing), share (of the users
             asked), demand (share of all wanted vectors), p_value (NaN where there is none), categories (those that
             stand out, joined by `|`), then numbers (mean) and `terms` as in `ideal_items`, gap (mean 1 - cosine to the
-            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer). No row
+            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer) and
+            nearest_gaps (1 - cosine to these). No row
             where nothing is missing that chance would not leave out. `frame.attrs` tells n_users, n_items, n_offered,
-            alpha and the accuracy of the decoders.
+            alpha, p_value (of all that is missing; None where less than two items are) and the decoders' accuracy.
 
         Raises:
             ConfigError: for a bad alpha, or too few permutations for it.
             DataError: when a user is asked twice, nobody is asked, or none of `items` is in the catalogue.
             UnknownUserError: for an unknown user.
         """
-        settings = Settings(alpha, n_permutations, seed)
-        found = self._survey(users, items)
-        gaps = find_gaps(found, self._vectors, self._histories.counts(), settings)
+        return self._find_gaps(self._survey(users, items), Settings(alpha, n_permutations, seed))[1]
+
+    def _find_gaps(self, found: Survey, settings: Settings) -> tuple[list[Gap], pd.DataFrame]:
+        gaps, p_value = find_gaps(found, self._vectors, self._histories.counts(), settings)
         frame = gap_table(gaps, found, self._vectors, self._items, self._attributes)
         frame.attrs |= {"n_users": len(found.wanted), "n_items": len(self._items), "n_offered": len(found.offered)}
-        frame.attrs |= {"alpha": alpha, "accuracy": self._attributes.accuracy}
-        return frame
+        frame.attrs |= {"alpha": settings.alpha, "p_value": p_value, "accuracy": self._attributes.accuracy}
+        return gaps, frame
 
     def _survey(self, users: Any, items: Any) -> Survey:
         offered = self._offered(items)
         if users is None:
-            asked = np.flatnonzero(self._histories.lengths)
+            able = np.flatnonzero(self._histories.lengths)
+            asked = np.sort(np.random.default_rng(self._config.seed).permutation(able)[:MOST_ASKED])
         else:
             ids = _id_series(users, USER)
             _refuse_repeats(ids)

@@ -112,7 +112,10 @@ def test_columns_of_lists_and_odd_names_are_let_be():
     table, vectors = catalogue()
     table["embedding"] = [[1.0, 2.0]] * len(table)
     table["terms"] = np.arange(len(table))
-    assert list(AttributeDecoder.fit(table, vectors).accuracy) == ["categories", "year", "price", "terms"]
+    table["rank"] = table["year"]
+    told = AttributeDecoder.fit(table, vectors).accuracy
+    assert list(told) == ["categories", "year", "price", "item_terms", "item_rank", "terms"]
+    assert told["item_rank"]["used"]
 
 
 def test_same_table_same_decoder():

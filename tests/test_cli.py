@@ -22,7 +22,8 @@ from recgan.cli import app
 from recgan.cli.output import as_table
 
 SETTINGS = {"epochs": 2, "adversarial_epochs": 1, "embedding_dim": 16, "hidden_dim": 32}
-COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "demo", "data list", "data fetch"]
+COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "ideal", "gaps", "demo"]
+COMMANDS += ["data list", "data fetch"]
 
 
 def call(*arguments: object):
@@ -339,6 +340,69 @@ def test_report_passes_the_model_on(folder, tmp_path, monkeypatch):
     assert (result.stdout, (tmp_path / "r.html").read_text()) == (f"{tmp_path / 'r.html'}\n", "60")
     refused(call("report", folder, "--out", tmp_path), "is a folder; --out names a file")
     refused(call("report", folder, "--out", tmp_path / "r.html" / "x.html"), "cannot be written: Not a directory")
+
+
+def test_ideal_prints_what_the_model_wants(folder, tmp_path):
+    model = recgan.Recommender.load(folder)
+    wanted = model.ideal_items(7, 2)
+    found = table(call("ideal", folder, 7, "-n", 2, "--format", "csv").stdout)
+    assert found.columns.tolist() == [
+        "user_id",
+        "rank",
+        *wanted.columns[2:-2],
+        "nearest_item_id",
+        "nearest_title",
+        "gap",
+    ]
+    assert found.nearest_title.tolist() == [f"Film, the {item}th" for item in wanted.nearest_item_id]
+    pd.testing.assert_frame_equal(found[wanted.columns], wanted, check_dtype=False, check_exact=False, check_names=True)
+    pd.DataFrame({"item_id": [1, 2]}).to_csv(tmp_path / "some.csv", index=False)
+    some = table(call("ideal", folder, 7, "--items", tmp_path / "some.csv", "--format", "csv").stdout)
+    assert set(some.nearest_item_id) <= {1, 2}
+    assert call("ideal", folder, 7).stdout.splitlines()[0].split()[:2] == ["user_id", "rank"]
+    refused(call("ideal", folder, 999), "unknown user 999")
+    refused(call("ideal", folder, "x"), "unknown user 'x'")
+    refused(call("ideal", folder, 7, "--items", tmp_path / "none.csv"), "none.csv: there is no such file")
+    assert call("ideal", folder, 7, "-n", -1).exit_code == 2
+
+
+def test_ideal_says_that_there_are_no_attributes(tmp_path):
+    frame = planted(n_users=12, n_items=20, n_groups=2, noise=0.0, seed=0)
+    recgan.train(frame, config=recgan.Config(epochs=0, adversarial_epochs=0, progress=False)).save(tmp_path / "m")
+    result = call("ideal", tmp_path / "m", 7, "--format", "csv")
+    assert result.stderr == "the items of this model have no attributes: only the nearest items are told\n"
+    assert table(result.stdout).columns.tolist() == ["user_id", "rank", "categories", "nearest_item_id", "gap"]
+
+
+def test_gaps_passes_its_options_on(folder, tmp_path, monkeypatch):
+    got = {}
+
+    def write_gaps(model, path, **options):
+        got.update(options)
+        path.write_text(str(len(model.users)))
+        return path
+
+    monkeypatch.setattr("recgan.report.write_gaps", write_gaps)
+    out = tmp_path / "g.html"
+    assert call("gaps", folder, "--out", out).stdout == f"{out}\n"
+    assert got == {"users": None, "items": None, "alpha": 0.01, "seed": 0}
+    pd.DataFrame({"item_id": [1, 2, 900]}).to_csv(tmp_path / "items.csv", index=False)
+    options = ["--items", tmp_path / "items.csv", "--users", _users(tmp_path, [4, 3]), "--alpha", 0.05, "--seed", 3]
+    assert call("gaps", folder, "--out", out, *options).exit_code == 0
+    assert (got["items"].tolist(), got["users"].tolist(), got["alpha"], got["seed"]) == ([1, 2, 900], [4, 3], 0.05, 3)
+    refused(call("gaps", folder, "--out", tmp_path), "is a folder; --out names a file")
+    refused(call("gaps", folder, "--out", out, "--users", _users(tmp_path, ["ann"])), "holds text such as 'ann'")
+    assert call("gaps", folder).exit_code == 2
+
+
+def test_gaps_writes_a_page(folder, tmp_path):
+    items = tmp_path / "items.csv"
+    pd.DataFrame({"item_id": [item for item in range(40) if item % 4]}).to_csv(items, index=False)
+    assert call("gaps", folder, "--out", tmp_path / "g.html", "--items", items).exit_code == 0
+    assert "not on offer" in (tmp_path / "g.html").read_text()
+    refused(call("gaps", folder, "--out", tmp_path / "h.html", "--users", _users(tmp_path, [999])), "unknown user 999")
+    refused(call("gaps", folder, "--out", tmp_path / "h.html", "--alpha", 7), "alpha between 0 and 1")
+    assert not (tmp_path / "h.html").exists()
 
 
 def test_demo_runs_the_demonstration(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from recgan.gaps.holes import withdrawal_test
 N_ITEMS, N_GROUPS = 96, 8
 COLUMNS = [
     *("rank", "kind", "users", "share", "demand", "p_value", "categories", "year", "gap"),
-    *("missing_items", "nearest_items"),
+    *("missing_items", "nearest_items", "nearest_gaps"),
 ]
 
 
@@ -53,6 +55,7 @@ def test_a_niche_taken_away_is_found_and_named(model, group):
     assert set(gap["missing_items"]) <= set(niche)
     assert len(gap["missing_items"]) > len(niche) // 2
     assert not set(gap["nearest_items"]) & set(niche)
+    assert gap["nearest_gaps"] == sorted(gap["nearest_gaps"])
     assert gap["p_value"] <= 0.01
     assert 15 <= gap["users"] <= 60  # 30 of the 240 users are of the group
     assert gap["share"] == gap["users"] / 240
@@ -180,7 +183,7 @@ def test_a_kind_hidden_among_random_items_is_picked_out():
     found, items, counts = synthetic()
     others = np.random.default_rng(2).choice(np.arange(30, 300), 40, replace=False)
     kept = np.setdiff1d(np.arange(300), np.concatenate([np.arange(30), others]))
-    gaps = find_gaps(offering(found, kept), items, counts, Settings())
+    gaps, _ = find_gaps(offering(found, kept), items, counts, Settings())
     assert [gap.kind for gap in gaps] == ["withdrawn"]
     assert set(gaps[0].missing) >= set(range(30))
     assert len(gaps[0].missing) <= 32
@@ -188,13 +191,39 @@ def test_a_kind_hidden_among_random_items_is_picked_out():
 
 def test_what_has_never_been_there_is_told_apart():
     found, items, counts = synthetic(apart=30)
-    gaps = find_gaps(found, items, counts, Settings())
+    gaps, _ = find_gaps(found, items, counts, Settings())
     assert [(gap.kind, gap.users.tolist(), gap.missing.tolist()) for gap in gaps] == [
         ("never filled", list(range(30)), [])
     ]
     assert np.isnan(gaps[0].p_value)
     assert gaps[0].demand == 0.1
-    assert find_gaps(*synthetic(apart=0), Settings()) == []
+    assert find_gaps(*synthetic(apart=0), Settings()) == ([], None)
+
+
+def test_all_wishes_alike():
+    found, items, counts = synthetic()
+    same = np.repeat(found.wanted[:1, :1], 300, axis=0).repeat(4, axis=1)
+    gap = np.full((300, 4), 0.2)
+    alike = Survey(same, found.demand, np.zeros((300, 4), np.int64), gap, np.arange(10, 300), gap)
+    gaps, _ = find_gaps(alike, items, counts, Settings())
+    assert {gap.kind for gap in gaps} <= {"withdrawn"}
+
+
+def test_most_of_a_large_catalogue_missing(monkeypatch):
+    monkeypatch.setattr("recgan.gaps.holes.PAIRS", 500)
+    found, items, counts = synthetic()
+    kept = np.sort(np.random.default_rng(3).permutation(300)[:60])
+    assert withdrawal_test(offering(found, kept), items, counts, Settings(0.05, 99)).min() > 0.05
+    kept = np.arange(30, 300)
+    p_values = withdrawal_test(offering(found, kept), items, counts, Settings(0.05, 99))
+    assert (p_values < 1.0).sum() <= 500 // 30
+    assert p_values.min() == 0.01
+
+
+def test_only_so_many_users_are_asked(model, monkeypatch):
+    monkeypatch.setattr("recgan.recommender.MOST_ASKED", 90)
+    found = model.gaps(items=without(*range(0, N_ITEMS, N_GROUPS)))
+    assert found.attrs["n_users"] == 90
 
 
 def test_unlike_starts_with_the_middle_and_never_repeats():
@@ -206,3 +235,21 @@ def test_unlike_starts_with_the_middle_and_never_repeats():
     assert order[0] == int((vectors @ vectors.mean(axis=0)).argmax())
     assert unlike(np.repeat(vectors[:1], 6, axis=0), 3).tolist() == [0, 1, 2]
     assert unlike(vectors[:0], 3).tolist() == []
+
+
+def test_the_notebook_runs(model, frame, monkeypatch, tmp_path):
+    """Every code cell of the notebook, with the planted data in the place of the public ones."""
+    notebook = json.loads((Path(__file__).parent.parent / "notebooks" / "gaps.ipynb").read_text(encoding="utf-8"))
+    items = catalogue().assign(categories=lambda table: table["categories"].str.replace("group 2", "Horror"))
+    known = recgan.Dataset(frame.assign(rating=5), items, None)
+    monkeypatch.setattr(recgan, "load_dataset", lambda _: known)
+    config = model._config
+    monkeypatch.setattr(recgan, "train", partial(recgan.train, config=config))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert len(names["ideal"]) == 3
+    assert names["model"].gaps(items=names["available"])["categories"].str.contains("Horror").any()
+    assert (tmp_path / "gaps.html").exists()

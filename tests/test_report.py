@@ -14,7 +14,7 @@ import pytest
 from planted import planted
 
 import recgan
-from recgan.report import comparison_table, reading, save_map, words, write_report
+from recgan.report import comparison_table, reading, save_map, words, write_gaps, write_report
 from recgan.report.atlas import atlas
 from recgan.report.comparing import read_comparison
 from recgan.report.page import exposure
@@ -450,3 +450,99 @@ def test_default_users_have_short_to_long_histories(model, interactions):
     lengths = interactions["user_id"].value_counts()
     assert len(chosen) == len(set(chosen)) == 4
     assert lengths[chosen].is_monotonic_increasing
+
+
+def test_ideal_items_of_the_example_users(model, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+    told = page.words.split("Ideal items")[2].split("Similar items")[0]
+    names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    for user in (3, 11):
+        for row in model.ideal_items(user, 2).itertuples():
+            assert f"{names[row.nearest_item_id]} {row.gap:.2f}" in told
+            assert row.categories.split("|")[0] in told
+    assert "on items held out: categories average precision" in told
+    bare = renamed(model, pd.DataFrame({"item_id": model.items}))
+    page = Page(write_report(bare, tmp_path / "b.html", users=[3]))
+    assert "The item table has no attributes to decode, so only the nearest items are told." in page.words
+    assert "Ideal items" not in Page(write_report(model, tmp_path / "n.html", users=[])).words
+
+
+@pytest.fixture(scope="module")
+def shop(items):
+    """More users than above, so that a group taken away is beyond doubt."""
+    frame = planted(n_users=160, n_items=40, n_groups=4, noise=0.1, seed=0)
+    return small(frame, items, epochs=10)
+
+
+@pytest.fixture(scope="module")
+def left(shop):
+    """All items but group 1."""
+    return [item for item in shop.items if item % 4 != 1]
+
+
+def test_gaps_page_tells_what_the_model_finds(shop, left, tmp_path):
+    path = write_gaps(shop, tmp_path / "deep" / "gaps.html", items=left, title="What & where")
+    page, found = Page(path), shop.gaps(items=left)
+    assert_safe(page)
+    assert len(figures(page)) == 2
+    assert len(found) == 1
+    assert "1 kind of items that users want is not on offer" in page.words
+    gap = found.iloc[0]
+    assert f"1. {', '.join(gap['categories'].split('|'))}" in page.words
+    assert "Group 1" in gap["categories"]
+    assert f"Wanted by {gap['users']} users" in page.words
+    names = dict(zip(shop.items, Catalogue.of(shop).names, strict=True))
+    for item, distance in zip(gap["nearest_items"], gap["nearest_gaps"], strict=True):
+        assert f"{distance:.2f}" in page.words.split(names[item])[1][:60]
+    for item in gap["missing_items"][:10]:
+        assert names[item] in page.text
+    assert "gap 1: " in page.text
+    for text in ("What & where", "users asked 160", "on offer 30", "not on offer 10", "gaps 1"):
+        assert text in page.words
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_gaps_page_without_gaps_says_so(shop, tmp_path):
+    quiet = Page(write_gaps(shop, tmp_path / "a.html"))
+    assert_safe(quiet)
+    assert "No gap: all items that the model knows are on offer." in quiet.words
+    assert "No region of wanted vectors lies far from every item." in quiet.words
+    assert figures(quiet) == []
+    random = Page(write_gaps(shop, tmp_path / "b.html", items=list(range(32))))
+    assert "No gap: the 8 items that are not on offer could have been left out at random (p = 0." in random.words
+    one = Page(write_gaps(shop, tmp_path / "c.html", items=list(range(39))))
+    assert "all items that the model knows are on offer, but one." in one.words
+
+
+def test_hostile_names_on_the_gaps_page(shop, left, tmp_path):
+    numbers = shop.items.tolist()
+    table = pd.DataFrame({"item_id": numbers, "title": [HOSTILE[n % len(HOSTILE)] for n in numbers]})
+    table["categories"] = [f"<b>{n % 4}</b>\"'><script>" for n in numbers]
+    table["<i>price</i>"] = [float(n % 4) for n in numbers]
+    page = Page(write_gaps(renamed(shop, table), tmp_path / "g.html", items=left, title=HOSTILE[0]))
+    assert_safe(page)
+    assert len(figures(page)) == 2
+    assert "<b>1</b>\"'><script>" in page.text
+    assert "<i>price</i> 1" in page.text
+
+
+def test_gaps_page_of_items_without_attributes(shop, left, tmp_path):
+    bare = renamed(shop, pd.DataFrame({"item_id": shop.items}))
+    page = Page(write_gaps(bare, tmp_path / "g.html", items=left))
+    assert "1. items that cannot be described" in page.words
+    assert "The item table has no attributes to decode" in page.words
+
+
+def test_gaps_page_refuses_what_the_model_refuses(shop, tmp_path):
+    with pytest.raises(recgan.UnknownUserError):
+        write_gaps(shop, tmp_path / "g.html", users=[999])
+    with pytest.raises(recgan.ConfigError, match="alpha"):
+        write_gaps(shop, tmp_path / "g.html", alpha=2.0)
+    with pytest.raises(recgan.DataError, match="nothing is on offer"):
+        write_gaps(shop, tmp_path / "g.html", items=[])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_page_is_the_same_twice(shop, left, tmp_path):
+    first, second = (write_gaps(shop, tmp_path / name, items=left).read_bytes() for name in ("a.html", "b.html"))
+    assert first == second

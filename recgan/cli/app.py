@@ -11,6 +11,7 @@ import typer
 
 import recgan
 from recgan.cli.data import data_app
+from recgan.cli.gaps import gaps, ideal
 from recgan.cli.guard import INTERRUPTED, Guarded
 from recgan.cli.judging import compare, evaluate
 from recgan.cli.making import demo, report, train
@@ -28,6 +29,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     evaluate: "recgan evaluate lists truth.csv --metric ndcg@10 --metric recall@20",
     compare: "recgan compare lists rival.csv truth.csv --metric ndcg@10",
     report: "recgan report model --out report.html",
+    ideal: "recgan ideal model 42 --items available.csv",
+    gaps: "recgan gaps model --out gaps.html --items available.csv",
 }
 for command, example in EXAMPLES.items():
     app.command(epilog=f"\b\nExample:\n  {example}")(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +26,7 @@ PAIRS = 1_000_000
 ALIKE = 0.25
 """Missing items make one kind as long as their mean cosine lies this many deviations above that of random items."""
 
-JOINS = 1.0
+JOINS = 1.5
 """The same for a missing item that lies in the gap without being significant itself."""
 
 REGIONS = 32
@@ -95,8 +96,10 @@ class Gap:
         return float(self.draws.mean())
 
 
-def find_gaps(found: Survey, vectors: np.ndarray, counts: np.ndarray, settings: Settings) -> list[Gap]:
-    """The gaps, the most wanted first.
+def find_gaps(
+    found: Survey, vectors: np.ndarray, counts: np.ndarray, settings: Settings
+) -> tuple[list[Gap], float | None]:
+    """The gaps, the most wanted first, and how likely as much would be missing by chance.
 
     Args:
         found: what users want.
@@ -105,10 +108,13 @@ def find_gaps(found: Survey, vectors: np.ndarray, counts: np.ndarray, settings: 
         settings: how to look.
 
     Returns:
-        The gaps; none where what is missing could have been left out at random and no region lies apart.
+        The gaps; none where what is missing could have been left out at random and no region lies apart. Then the
+        smallest adjusted p-value of a missing item; None where fewer than two are missing.
     """
-    gaps = _withdrawn(found, vectors, counts, settings) + _never_filled(found, vectors, counts, settings)
-    return sorted((gap for gap in gaps if gap.draws.any()), key=lambda gap: -gap.demand)
+    p_values = withdrawal_test(found, vectors, counts, settings) if len(found.missing) > 1 else np.empty(0)
+    gaps = _withdrawn(found, vectors, p_values, settings) + _never_filled(found, vectors, counts, settings)
+    smallest = float(p_values.min()) if len(p_values) else None
+    return sorted((gap for gap in gaps if gap.draws.any()), key=lambda gap: -gap.demand), smallest
 
 
 def withdrawal_test(found: Survey, vectors: np.ndarray, counts: np.ndarray, settings: Settings) -> np.ndarray:
@@ -193,12 +199,9 @@ def _strata(counts: np.ndarray, random: np.random.Generator) -> list[np.ndarray]
     return np.array_split(order, int(np.clip(len(counts) // STRATUM, 1, 100)))
 
 
-def _withdrawn(found: Survey, vectors: np.ndarray, counts: np.ndarray, settings: Settings) -> list[Gap]:
-    missing = found.missing
-    if len(missing) < 2:
-        return []
-    p_values = withdrawal_test(found, vectors, counts, settings)
-    core = np.flatnonzero(p_values <= settings.alpha)
+def _withdrawn(found: Survey, vectors: np.ndarray, p_values: np.ndarray, settings: Settings) -> list[Gap]:
+    """Significant missing items in groups that are alike, with the missing items that lie among them."""
+    missing, core = found.missing, np.flatnonzero(p_values <= settings.alpha)
     if not len(core):
         return []
     mean, deviation = _background(vectors, settings.seed)
@@ -246,7 +249,9 @@ def _never_filled(found: Survey, vectors: np.ndarray, counts: np.ndarray, settin
     known = vectors[counts > 0]
     if n_regions < FEWEST_REGIONS or len(known) < 2:
         return []
-    regions = KMeans(n_regions, n_init=1, random_state=settings.seed).fit(draws).labels_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different vectors than regions
+        regions = KMeans(n_regions, n_init=1, random_state=settings.seed).fit(draws).labels_
     gaps = np.bincount(regions, found.gap.ravel(), n_regions) / np.maximum(np.bincount(regions, minlength=n_regions), 1)
     usual = np.median(gaps)
     deviation = 1.4826 * np.median(np.abs(gaps - usual))

@@ -18,6 +18,9 @@ from recgan.vocabulary import Vocabulary
 NEAREST = 5
 """Items on offer that are named for every gap."""
 
+USUAL = 20_000
+"""Most wanted vectors that a gap's are compared with."""
+
 NAMED = 3
 """Most categories and words that describe a gap."""
 
@@ -36,7 +39,7 @@ def gap_table(
 
     Returns:
         A frame rank, kind, users, share, demand, p_value, categories, numbers, terms, gap, missing_items,
-        nearest_items, as `Recommender.gaps` describes it.
+        nearest_items, nearest_gaps, as `Recommender.gaps` describes it.
     """
     kinds = pd.Series([gap.kind for gap in gaps], dtype=str)
     users = np.array([len(gap.users) for gap in gaps], np.int64)
@@ -45,20 +48,23 @@ def gap_table(
     columns |= _told(gaps, found, decoder)
     columns["gap"] = [float(found.offered_gap[gap.draws].mean()) for gap in gaps]
     columns["missing_items"] = [items.ids(gap.missing).tolist() for gap in gaps]
-    columns["nearest_items"] = [items.ids(near).tolist() for near in _nearest(gaps, found, vectors)]
-    lists = dict.fromkeys(("missing_items", "nearest_items"), object)
+    near = [_nearest(gap, found, vectors) for gap in gaps]
+    columns["nearest_items"] = [items.ids(numbers).tolist() for numbers, _ in near]
+    columns["nearest_gaps"] = [distances for _, distances in near]
+    lists = dict.fromkeys(("missing_items", "nearest_items", "nearest_gaps"), object)
     return pd.DataFrame(columns).astype({"demand": float, "p_value": float, "gap": float, **lists})
 
 
 def _told(gaps: Sequence[Gap], found: Survey, decoder: AttributeDecoder) -> dict[str, Any]:
     columns: dict[str, Any] = {CATEGORIES: pd.Series([""] * len(gaps), dtype=str)}
-    everything = found.wanted.reshape(-1, found.wanted.shape[2])
+    draws = found.wanted.reshape(-1, found.wanted.shape[2])
+    everything = draws[np.linspace(0, len(draws) - 1, min(len(draws), USUAL)).astype(np.int64)]
     for name in decoder.accuracy:
         attribute = decoder.get(name)
         if attribute is None:
             continue
         scores = attribute.scores(everything)
-        inside = [scores[gap.draws.ravel()] for gap in gaps]
+        inside = [attribute.scores(found.wanted[gap.draws]) for gap in gaps]
         if attribute.labels:
             separator = " " if name == TERMS else CATEGORY_SEPARATOR
             texts = [separator.join(named(attribute, part, scores)) for part in inside]
@@ -85,10 +91,8 @@ def named(attribute: Attribute, inside: np.ndarray, everything: np.ndarray) -> l
     return [attribute.labels[label] for label in order if above[label] > max(0.0, 0.5 * above[order[0]])]
 
 
-def _nearest(gaps: Sequence[Gap], found: Survey, vectors: np.ndarray) -> list[np.ndarray]:
-    """Numbers of the items on offer nearest to the middle of every gap's wanted vectors."""
-    if not gaps:
-        return []
-    middles = np.stack([found.wanted[gap.draws].mean(axis=0) for gap in gaps])
-    _, places = ItemIndex(vectors[found.offered]).search(middles, NEAREST)
-    return [found.offered[row] for row in places]
+def _nearest(gap: Gap, found: Survey, vectors: np.ndarray) -> tuple[np.ndarray, list[float]]:
+    """Numbers of the items on offer nearest to the middle of a gap's wanted vectors, and 1 - cosine to it."""
+    middle = found.wanted[gap.draws].mean(axis=0)
+    cosines, places = ItemIndex(vectors[found.offered]).search(middle[None] / np.linalg.norm(middle), NEAREST)
+    return found.offered[places[0]], (1.0 - cosines[0].astype(np.float64)).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from recgan.recommender import Recommender
     from recgan.tables import Source
 
-__all__ = ["comparison_table", "save_map", "write_report"]
+__all__ = ["comparison_table", "save_map", "write_gaps", "write_report"]
 
 
 def write_report(
@@ -47,8 +46,46 @@ def write_report(
     from recgan.report.document import page
 
     table = None if comparison is None else read_comparison(comparison)
-    template = (files(__name__) / "report.html.j2").read_text(encoding="utf-8")
-    return _write(path, page(model, template, table, users, title).encode("utf-8", "replace"))
+    return _write(path, page(model, table, users, title).encode("utf-8", "replace"))
+
+
+def write_gaps(
+    model: Recommender,
+    path: str | os.PathLike[str],
+    *,
+    users: Any = None,
+    items: Any = None,
+    alpha: float = 0.01,
+    n_permutations: int = 999,
+    seed: int = 0,
+    title: str = "Catalogue gaps",
+) -> Path:
+    """Write what users want and the catalogue lacks as one HTML page that needs nothing else, whole or not at all.
+
+    Args:
+        model: a trained model; read only.
+        path: the file; an older one is replaced, missing folders are made.
+        users: ids of the users who are asked; None for all who have a history.
+        items: ids of the items on offer; None for the whole catalogue.
+        alpha: probability of reporting anything withdrawn where it was withdrawn at random.
+        n_permutations: random withdrawals that the real one is compared with.
+        seed: of these.
+        title: heading of the page.
+
+    Returns:
+        The path of the page; it shows the rows of `Recommender.gaps`, or says that there is no gap.
+
+    Raises:
+        ConfigError: when jinja2 or matplotlib is missing, a setting is bad, or the file cannot be written.
+        DataError: when a user is asked twice, nobody is asked, or none of `items` is in the catalogue.
+        UnknownUserError: for an unknown user.
+    """
+    _require_extra()
+    from recgan.gaps import Settings
+    from recgan.report.gaps import gaps_page
+
+    settings = Settings(alpha, n_permutations, seed)
+    return _write(path, gaps_page(model, users, items, settings, title).encode("utf-8", "replace"))
 
 
 def save_map(

@@ -69,14 +69,39 @@ def atlas(model: Recommender, catalogue: Catalogue, users: list[Any]) -> Atlas |
     Returns:
         The map; principal components of the drawn items' vectors, users projected alike.
     """
+    names = [f"user {plain(user, 20)}" for user in users]
+    wanted = model.user_vectors(users).to_numpy() if users else np.empty((0, 0))
+    varied = reading.draws(model, users) if users else np.empty((0, 0, 0))
+    return mapped(model, catalogue, catalogue.by_popularity[:DRAWN], names, wanted, varied)
+
+
+def mapped(
+    model: Recommender,
+    catalogue: Catalogue,
+    drawn: np.ndarray,
+    names: list[str],
+    wanted: np.ndarray,
+    varied: np.ndarray,
+) -> Atlas | None:
+    """A map of some items with B places among them, or None when the items do not span a plane.
+
+    Args:
+        model: read only.
+        catalogue: its items.
+        drawn: numbers of the items, the most popular first, (M,) int64.
+        names: of the places.
+        wanted: unit vectors of the places, (B, D).
+        varied: unit vectors around every place, (B, S, D).
+
+    Returns:
+        The map; principal components of the drawn items' vectors, the places projected alike.
+    """
     from sklearn.decomposition import PCA
 
-    drawn = catalogue.by_popularity[:DRAWN]
     vectors = model.item_vectors().to_numpy()[drawn]
     if len(drawn) < 3 or float(vectors.var(axis=0).sum()) < 1e-12:
         return None
     plane = PCA(2, svd_solver="full").fit(vectors)
-    wanted, varied = model.user_vectors(users).to_numpy(), reading.draws(model, users)
     categories, hues = _hues([catalogue.categories[number] for number in drawn])
     return Atlas(
         items=plane.transform(vectors),
@@ -84,9 +109,9 @@ def atlas(model: Recommender, catalogue: Catalogue, users: list[Any]) -> Atlas |
         hues=hues,
         counts=catalogue.counts[drawn],
         categories=categories,
-        users=plane.transform(wanted) if users else np.empty((0, 2)),
-        user_names=[f"user {plain(user, 20)}" for user in users],
-        draws=np.stack([plane.transform(rows) for rows in varied]) if users else np.empty((0, 0, 2)),
+        users=plane.transform(wanted) if names else np.empty((0, 2)),
+        user_names=names,
+        draws=np.stack([plane.transform(rows) for rows in varied]) if names else np.empty((0, 0, 2)),
         spread=float((1.0 - np.einsum("bd,bsd->bs", wanted, varied)).max(initial=0.0)),
         explained=plane.explained_variance_ratio_,
     )

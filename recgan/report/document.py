@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,17 +17,32 @@ from recgan.report.reading import Catalogue
 from recgan.report.theme import DARK, LIGHT, plain, styled
 from recgan.serving import _id_series
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 MOST_BYTES = 150_000
 DOTS = 100
 """Pixels to the inch of the picture."""
 
 
-def page(model: Recommender, template: str, comparison: pd.DataFrame | None, users: Any, title: str) -> str:
+def template(name: str) -> Template:
+    """A Jinja template of this package, everything in it escaped."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+    loader = FunctionLoader(lambda file: (files("recgan.report") / file).read_text(encoding="utf-8"))
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
+    )
+    filters = {"number": words.number, "percent": words.percent, "p_value": words.p_value, "accuracy": words.accuracy}
+    environment.filters |= filters
+    return environment.get_template(name)
+
+
+def page(model: Recommender, comparison: pd.DataFrame | None, users: Any, title: str) -> str:
     """The HTML of the report.
 
     Args:
         model: read only.
-        template: the page's Jinja template.
         comparison: as `read_comparison` returns it, or None.
         users: ids of known users; None chooses some.
         title: heading.
@@ -34,12 +50,8 @@ def page(model: Recommender, template: str, comparison: pd.DataFrame | None, use
     Returns:
         One document without script and without any address outside itself.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": words.number, "percent": words.percent, "p_value": words.p_value}
     info, catalogue, chosen = model.info(), Catalogue.of(model), _users(model, users)
-    return environment.from_string(template).render(
+    return template("report.html.j2").render(
         title=plain(title),
         light=LIGHT,
         dark=DARK,
@@ -55,6 +67,7 @@ def page(model: Recommender, template: str, comparison: pd.DataFrame | None, use
         map=sections.chart(atlas(model, catalogue, chosen)),
         ordered=model._histories.ordered,
         examples=sections.examples(model, catalogue, chosen),
+        ideal=sections.ideal(model, catalogue, chosen),
         similar=sections.similar(model, catalogue),
     )
 

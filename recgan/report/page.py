@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recgan import metrics
-from recgan.recommender import Recommender
+from recgan.recommender import GAP, NEAREST, Recommender
 from recgan.report import figures, reading, words
 from recgan.report.atlas import Atlas, draw
 from recgan.report.comparing import METRIC
@@ -151,21 +151,36 @@ def examples(model: Recommender, catalogue: Catalogue, users: list[Any]) -> list
         past = reading.history(model, user)
         calm, bold = ([] if not len(f) else _rows(catalogue, f[f[USER] == user]) for f in lists.values())
         known = {row["name"] for row in calm}
-        history = [_item(catalogue, number) for number in past[:N]]
+        history = [item(catalogue, number) for number in past[:N]]
         for row in bold:
             row["new"] = row["name"] not in known
         cards.append({"user": plain(user, 40), "length": len(past), "history": history, "calm": calm, "bold": bold})
     return cards
 
 
-def _item(catalogue: Catalogue, number: int) -> Context:
+def ideal(model: Recommender, catalogue: Catalogue, users: list[Any], n: int = 2) -> Context:
+    """What the generator would make for some users, and the item nearest to it."""
+    rows: list[Context] = []
+    accuracy: Context = {}
+    for user in users:
+        found = model.ideal_items(user, n)
+        accuracy = found.attrs["accuracy"]
+        near = catalogue.numbers(found[NEAREST])
+        for number, row in zip(near, found.to_dict("records"), strict=True):
+            told = {"user": plain(user, 40), "told": words.wanted(row, accuracy), "gap": row[GAP]}
+            rows.append({**told, "nearest": catalogue.names[number]})
+    return {"rows": rows, "accuracy": accuracy}
+
+
+def item(catalogue: Catalogue, number: int) -> Context:
+    """Name and first categories of an item."""
     return {"name": catalogue.names[number], "categories": catalogue.categories[number][:4]}
 
 
 def _rows(catalogue: Catalogue, frame: pd.DataFrame) -> list[Context]:
     numbers = catalogue.numbers(frame[ITEM]).tolist()
     scores = frame[SCORE].tolist()
-    return [{**_item(catalogue, number), "score": score} for number, score in zip(numbers, scores, strict=True)]
+    return [{**item(catalogue, number), "score": score} for number, score in zip(numbers, scores, strict=True)]
 
 
 def similar(model: Recommender, catalogue: Catalogue, most: int = 6, n: int = 6) -> list[Context]:
@@ -175,6 +190,6 @@ def similar(model: Recommender, catalogue: Catalogue, most: int = 6, n: int = 6)
     fresh = [number for place, number in enumerate(first) if first[number] not in list(first.values())[:place]]
     chosen = sorted([*fresh, *(number for number in first if number not in fresh)][:most], key=order.index)
     return [
-        {**_item(catalogue, number), "rows": _rows(catalogue, model.similar_items(catalogue.ids[number], n))}
+        {**item(catalogue, number), "rows": _rows(catalogue, model.similar_items(catalogue.ids[number], n))}
         for number in chosen
     ]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from recgan.recommender import Recommender
+from recgan.report.theme import plain
+from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR
 
 MINUS, UNKNOWN, SPACE = "\N{MINUS SIGN}", "\N{EN DASH}", "\N{NO-BREAK SPACE}"
 ENCODERS = {
@@ -133,6 +135,35 @@ def verdict(values: Mapping[str, float]) -> str:
         else "the discriminator adds nothing"
     )
     return f"{first}; {second}."
+
+
+def accuracy(value: float) -> str:
+    """A measure of at most 1, which may be negative.
+
+    Example:
+        >>> accuracy(0.693), accuracy(-0.004)
+        ('0.69', '0.00')
+    """
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
+
+
+def wanted(row: Mapping[Any, Any], accuracy: Mapping[str, Mapping[str, Any]]) -> str:
+    """The decoded attributes of a wanted vector or of a gap in one line.
+
+    Example:
+        >>> row = {"categories": "Film-Noir|Crime", "year": 1947.6}
+        >>> wanted(row, {"categories": {"used": True}, "year": {"used": True}})
+        'Film-Noir, Crime; year 1948'
+    """
+    told = []
+    for name in (name for name, one in accuracy.items() if one["used"]):
+        value = row[name]
+        if isinstance(value, str):
+            text = plain(", ".join(value.split(CATEGORY_SEPARATOR if name == CATEGORIES else None)))
+            told.append(f"words: {text}" if text and name != CATEGORIES else text)
+        else:
+            told.append(f"{plain(name, 30)} {value:.0f}" if abs(value) >= 100 else f"{plain(name, 30)} {value:.2g}")
+    return "; ".join(text for text in told if text)
 
 
 def alarms(info: Mapping[str, Any]) -> list[str]:
