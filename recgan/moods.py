@@ -7,12 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from recgan.gaps import wanted_vectors
+from recgan.draws import wanted_vectors
 from recgan.ranking import ABSENT, Query, Ranker
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, TITLE, YEAR
-
-DRAWS = 64
-"""Draws of the noise among which moods are found."""
 
 STRENGTH = 1.0
 """What a mood counts beside relevance, both in their deviations over the candidates."""
@@ -44,14 +41,18 @@ class Mood:
     share: float
 
 
-def find_moods(ranker: Ranker, query: Query, n: int, moods: int, seed: int) -> list[Mood]:
+EMPTY = Mood(np.empty(0, np.int64), np.empty(0), np.empty(0, np.float32), 0.0)
+
+
+def find_moods(ranker: Ranker, query: Query, n: int, moods: int, n_draws: int, seed: int) -> list[Mood]:
     """Several coherent lists for one user, an item in one of them only.
 
     Args:
         ranker: of the model.
         query: of one user.
         n: items in a list.
-        moods: how many, at most 64.
+        moods: how many, at most as many as draws.
+        n_draws: of the noise, among which they are found.
         seed: of the draws.
 
     Returns:
@@ -61,7 +62,9 @@ def find_moods(ranker: Ranker, query: Query, n: int, moods: int, seed: int) -> l
     numbers, relevance = ranker.rank(query, max(ranker.n_candidates, 2 * n * moods))
     there = numbers[0] != ABSENT
     numbers, relevance = numbers[0][there], relevance[0][there].astype(np.float64)
-    draws = wanted_vectors(blocks, query.histories, DRAWS, seed)[0]
+    if not n or not len(numbers):
+        return []
+    draws = wanted_vectors(blocks, query.histories, n_draws, seed)[0]
     scores = relevance + _mood_scores(blocks.columns[:, : draws.shape[1]][numbers], draws, relevance)
     chosen, share = _chosen(blocks.space, blocks.categories, query, draws, numbers, scores, n, moods)
     lists = _dealt(scores[chosen], n)

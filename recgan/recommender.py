@@ -12,23 +12,18 @@ import pandas as pd
 import torch
 
 from recgan import storage
-from recgan.attributes import AttributeDecoder
 from recgan.config import Config
-from recgan.errors import ConfigError, DataError
-from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey, unlike, wanted_vectors
+from recgan.errors import ConfigError
+from recgan.generative import Generative
 from recgan.histories import Histories
 from recgan.index import ItemIndex
-from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
-from recgan.schema import ITEM, RANK, SCORE, USER
-from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
+from recgan.ranking import ABSENT, Blocks, Judge, Query
+from recgan.schema import ITEM, SCORE, USER
+from recgan.serving import _check_n, _id_series
 from recgan.vocabulary import Vocabulary
 
-NEAREST, GAP = "nearest_item_id", "gap"
-MOST_ASKED = 20_000
-"""Most users who are asked for gaps, unless they are named."""
 
-
-class Recommender(BaseRecommender):
+class Recommender(Generative):
     """A trained conditional GAN with its linear block, ready to serve.
 
     Made by `recgan.train` or `Recommender.load`, never half-built.
@@ -57,16 +52,8 @@ class Recommender(BaseRecommender):
         config: Config,
         report: dict[str, Any],
     ) -> None:
-        super().__init__(users, items, histories, profiles)
-        self._item_table = item_table
-        self._blocks = blocks
-        self._judge = judge
-        self._config = config
+        super().__init__(users, items, histories, profiles, item_table, blocks, judge, config)
         self._report = report
-        self._ranker = Ranker(blocks, judge, config.n_candidates)
-
-    def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._ranker.rank(query, n)
 
     @property
     def item_table(self) -> pd.DataFrame:
@@ -140,101 +127,6 @@ class Recommender(BaseRecommender):
         best = np.lexsort((np.arange(len(cosines)), -cosines))[: min(n, len(cosines) - 1)]
         return self._similar(self._users.ids(best), USER, cosines[best])
 
-    def ideal_items(self, user_id: Any, n: int = 3, *, items: Any = None) -> pd.DataFrame:
-        """The items that the generator would make for a user, whether or not there are any like them.
-
-        Args:
-            user_id: a known user.
-            n: how many; the first is the most typical draw over the noise, each next one the least like those before.
-            items: ids of the items on offer, whether seen or not; None for the whole catalogue.
-
-        Returns:
-            A frame user_id, rank (1.., int64), categories (text joined by `|`, "" where they cannot be told), then
-            every number (float64) and `terms` (text) that the item vectors tell better than chance, then
-            nearest_item_id (on offer) and gap (1 - cosine to it, float64). `frame.attrs["accuracy"]` says what the
-            decoder of every attribute is worth, see `AttributeDecoder.accuracy`; it is empty where the item table has
-            no attribute.
-
-        Raises:
-            ConfigError: for a bad n.
-            DataError: when none of `items` is in the catalogue.
-            UnknownUserError: for an unknown user.
-        """
-        number, n, offered = self._one_user(user_id), _check_n(n), self._offered(items)
-        draws = wanted_vectors(self._blocks, self._histories.take(np.array([number])), n, self._config.seed)[0]
-        draws = draws[unlike(draws, n)]
-        cosines, nearest = ItemIndex(self._vectors[offered]).search(draws, 1)
-        frame = pd.DataFrame({USER: self._users.ids(np.full(len(draws), number)), RANK: np.arange(1, len(draws) + 1)})
-        frame = pd.concat([frame.reset_index(drop=True), self._attributes.decode(draws)], axis=1)
-        frame[NEAREST] = self._items.ids(offered[nearest[:, 0]]).to_numpy()
-        frame[GAP] = np.clip(1.0 - cosines[:, 0].astype(np.float64), 0.0, 2.0)
-        frame.attrs["accuracy"] = self._attributes.accuracy
-        return frame
-
-    def gaps(
-        self, users: Any = None, items: Any = None, *, alpha: float = 0.01, n_permutations: int = 999, seed: int = 0
-    ) -> pd.DataFrame:
-        """Kinds of items that users want and that are not there.
-
-        Two kinds of gaps are told apart. "withdrawn": items that the model knows but that are not on offer lie together
-        more than items of the same popularity left out at random; calibrated, with a p-value. "never filled": a region
-        of wanted vectors lies far from every item, for wanted vectors and for items; a hint, without a p-value.
-
-        Args:
-            users: ids of the users who are asked; None for all who have a history, 20,000 random ones where there are
-                more.
-            items: ids of the items on offer; None for the whole catalogue. An item that is not on offer still counts
-                in the histories.
-            alpha: probability of reporting anything withdrawn where it was withdrawn at random.
-            n_permutations: random withdrawals that the real one is compared with.
-            seed: of these.
-
-        Returns:
-            A frame, one row a gap, the most wanted first: rank (1.., int64), kind, users (int64: those with a wanted
-            vector in the gap, which for "withdrawn" means that its nearest item is missing), share (of the users
-            asked), demand (share of all wanted vectors), p_value (NaN where there is none), categories (those that
-            stand out, joined by `|`), then numbers (mean) and `terms` as in `ideal_items`, gap (mean 1 - cosine to the
-            nearest item on offer), missing_items and nearest_items (lists of ids; the latter are on offer) and
-            nearest_gaps (1 - cosine to these). No row
-            where nothing is missing that chance would not leave out. `frame.attrs` tells n_users, n_items, n_offered,
-            alpha, p_value (of all that is missing; None where less than two items are) and the decoders' accuracy.
-
-        Raises:
-            ConfigError: for a bad alpha, or too few permutations for it.
-            DataError: when a user is asked twice, nobody is asked, or none of `items` is in the catalogue.
-            UnknownUserError: for an unknown user.
-        """
-        return self._find_gaps(self._survey(users, items), Settings(alpha, n_permutations, seed))[1]
-
-    def _find_gaps(self, found: Survey, settings: Settings) -> tuple[list[Gap], pd.DataFrame]:
-        gaps, p_value = find_gaps(found, self._vectors, self._histories.counts(), settings)
-        frame = gap_table(gaps, found, self._vectors, self._items, self._attributes)
-        frame.attrs |= {"n_users": len(found.wanted), "n_items": len(self._items), "n_offered": len(found.offered)}
-        frame.attrs |= {"alpha": settings.alpha, "p_value": p_value, "accuracy": self._attributes.accuracy}
-        return gaps, frame
-
-    def _survey(self, users: Any, items: Any) -> Survey:
-        offered = self._offered(items)
-        if users is None:
-            able = np.flatnonzero(self._histories.lengths)
-            asked = np.sort(np.random.default_rng(self._config.seed).permutation(able)[:MOST_ASKED])
-        else:
-            ids = _id_series(users, USER)
-            _refuse_repeats(ids)
-            asked = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
-        if not len(asked):
-            raise DataError("users: nobody is asked" + " who has a history" * (users is None))
-        return survey(self._blocks, self._histories.take(asked), offered)
-
-    def _offered(self, items: Any) -> np.ndarray:
-        """Numbers of the items on offer, ascending, (A,) int64."""
-        if items is None:
-            return np.arange(len(self._items))
-        offered = np.unique(self._item_numbers(items, "items"))
-        if not len(offered):
-            raise DataError("items: none of them is in the catalogue, so nothing is on offer")
-        return offered
-
     def item_vectors(self) -> pd.DataFrame:
         """Unit item vectors, one row an item (index item_id), D columns float32."""
         return pd.DataFrame(self._vectors.copy(), index=pd.Index(self.items, name=ITEM))
@@ -257,17 +149,8 @@ class Recommender(BaseRecommender):
         return pd.DataFrame({column: ids.reset_index(drop=True), SCORE: scores.astype(np.float64)})
 
     @cached_property
-    def _vectors(self) -> np.ndarray:
-        with torch.no_grad():
-            return np.asarray(self._blocks.generator.item_vectors().numpy())
-
-    @cached_property
     def _item_index(self) -> ItemIndex:
         return ItemIndex(self._vectors)
-
-    @cached_property
-    def _attributes(self) -> AttributeDecoder:
-        return AttributeDecoder.fit(self._item_table, self._vectors)
 
     @cached_property
     def _user_matrix(self) -> np.ndarray:

@@ -12,8 +12,9 @@ import pytest
 from planted import planted, shuffled
 
 import recgan
+from recgan.draws import unlike
 from recgan.errors import ConfigError, DataError, UnknownUserError
-from recgan.gaps import Settings, Survey, find_gaps, unlike
+from recgan.gaps import Settings, Survey, find_gaps
 from recgan.gaps.holes import withdrawal_test
 
 N_ITEMS, N_GROUPS = 96, 8
@@ -221,7 +222,7 @@ def test_most_of_a_large_catalogue_missing(monkeypatch):
 
 
 def test_only_so_many_users_are_asked(model, monkeypatch):
-    monkeypatch.setattr("recgan.recommender.MOST_ASKED", 90)
+    monkeypatch.setattr("recgan.generative.MOST_ASKED", 90)
     found = model.gaps(items=without(*range(0, N_ITEMS, N_GROUPS)))
     assert found.attrs["n_users"] == 90
 

@@ -15,8 +15,8 @@ PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "config", "schema", "tables", "vocabulary", "interactions", "items", "splits", "progress", "datasets",
     "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
-    "ranking", "attributes", "gaps", "artifact", "storage", "serving", "recommender", "baselines", "training", "batch",
-    "report",
+    "ranking", "draws", "attributes", "gaps", "moods", "artifact", "storage", "serving", "generative", "recommender",
+    "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit"]

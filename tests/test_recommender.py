@@ -11,8 +11,8 @@ from contract import CONTRACT, remembered
 
 import recgan
 from recgan import artifact
+from recgan.draws import unlike, wanted_vectors
 from recgan.errors import ArtifactError, ConfigError, DataError, UnknownUserError
-from recgan.gaps import unlike, wanted_vectors
 
 
 @pytest.fixture(scope="module")

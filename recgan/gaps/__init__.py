@@ -2,6 +2,6 @@
 
 from recgan.gaps.holes import Gap, Settings, find_gaps
 from recgan.gaps.table import gap_table, named
-from recgan.gaps.wanted import Survey, survey, unlike, wanted_vectors
+from recgan.gaps.wanted import Survey, survey
 
-__all__ = ["Gap", "Settings", "Survey", "find_gaps", "gap_table", "named", "survey", "unlike", "wanted_vectors"]
+__all__ = ["Gap", "Settings", "Survey", "find_gaps", "gap_table", "named", "survey"]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recgan.gaps import Gap, Settings, Survey
-from recgan.recommender import GAP, Recommender
+from recgan.generative import GAP
+from recgan.recommender import Recommender
 from recgan.report import page as sections
 from recgan.report import words
 from recgan.report.atlas import DRAWN, mapped

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from recgan import metrics
-from recgan.recommender import GAP, NEAREST, Recommender
+from recgan.generative import GAP, NEAREST
+from recgan.recommender import Recommender
 from recgan.report import figures, reading, words
 from recgan.report.atlas import Atlas, draw
 from recgan.report.comparing import METRIC
