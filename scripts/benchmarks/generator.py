@@ -1,6 +1,6 @@
 """What the generator gives beyond accuracy, one subject a subcommand.
 
-    python scripts/benchmarks/generator.py adversary --data DIR --set ml-1m [--seeds 3] [--out FILE] [--table markdown]
+    python scripts/benchmarks/generator.py SUBJECT --data DIR --set ml-1m [--seeds 3] [--out FILE] [--table markdown]
 
 DIR holds a folder for every data set. Closed forms and the ranking phase are run once a seed; everything that is
 compared starts from there. What is finished lies in a folder beside the result: a run that was stopped goes on there.
@@ -16,6 +16,9 @@ from typing import Any
 
 import adversary_tables
 import adversary_worth
+import dial_curves
+import mood_lists
+import uncertainty_fifths
 from forks import SETS
 from measuring import write_json
 from results import environment, plain
@@ -27,6 +30,9 @@ WIDTH = 200
 """Columns of the tables where the output is no terminal."""
 SUBJECTS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any]], list[Sheet]]]] = {
     "adversary": (adversary_worth.measured, adversary_tables.sheets),
+    "moods": (mood_lists.measured, mood_lists.sheets),
+    "dial": (dial_curves.measured, dial_curves.sheets),
+    "uncertainty": (uncertainty_fifths.measured, uncertainty_fifths.sheets),
 }
 """Name of a subcommand: what measures it, and what makes tables of the result."""
 

@@ -1,0 +1,138 @@
+"""Where the exploration dial lies beside its single knobs: accuracy against diversity, coverage and variety."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from tables import Sheet
+from tested import Tested, likeness, models
+
+from recgan.ranking import Dial, explored
+from recgan.ranking.exploring import chance
+
+N, VISITS, K = 10, 3, 100
+STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+KNOBS = {
+    "MMR": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
+    "popularity weight": (0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4),
+    "Gumbel temperature": (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.9),
+}
+AXES = ("NDCG@10", "diversity, categories", "diversity, vectors", "coverage", "novelty", "variety")
+OWN = {"MMR": "diversity", "popularity weight": "coverage", "Gumbel temperature": "variety"}
+"""The axis that each knob is made for; diversity is that of the categories where there are any."""
+
+
+@dataclass(frozen=True)
+class Flat(Dial):
+    """The same strength at every place."""
+
+    def strengths(self, explore: float, n: int) -> np.ndarray:
+        """All ones."""
+        return np.ones(n)
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """The curve of the dial and of every knob, means over the seeds."""
+    tested = models(options)
+    curves = {"dial": [_mean([_dial(one, step) for one in tested]) for step in STEPS]}
+    for knob, levels in KNOBS.items():
+        curves[knob] = [curves["dial"][0], *(_mean([_knob(one, knob, level) for one in tested]) for level in levels)]
+    diverse = AXES[1] if np.isfinite(curves["dial"][0][1]) else AXES[2]
+    return {"set": options.set, "seeds": options.seeds, "curves": curves, "margins": _margins(curves, diverse)}
+
+
+def _mean(rows: list[list[float]]) -> list[float]:
+    return [float(value) for value in np.mean(rows, axis=0)]
+
+
+def _dial(tested: Tested, step: float) -> list[float]:
+    """Through the ranker that serves."""
+    lists = []
+    for visit in range(VISITS if step else 1):
+        query = replace(tested.query, explore=step, keys=_keys(tested, visit))
+        lists.append(tested.model._ranker.rank(query, N)[0])
+    return _point(tested, lists)
+
+
+def _keys(tested: Tested, visit: int) -> np.ndarray:
+    random = np.random.default_rng([7, visit])
+    return random.integers(0, 2**63, len(tested.truth), dtype=np.int64).astype(np.uint64)
+
+
+def _knob(tested: Tested, knob: str, level: float) -> list[float]:
+    """One knob, alike at every place, on the candidates that the dial has."""
+    blocks = tested.model._blocks
+    numbers, scores = tested.model._ranker.rank(tested.query, K)
+    query = replace(tested.query, explore=1.0, keys=_keys(tested, 0))
+    if knob == "Gumbel temperature":
+        lists = []
+        spread = scores.std(axis=1, keepdims=True, where=np.isfinite(scores))
+        for visit in range(VISITS):
+            luck = -np.log(-np.log(np.clip(chance(_keys(tested, visit), numbers), 1e-12, 1.0 - 1e-12)))
+            order = np.argsort(-(scores + level * spread * luck), axis=1, kind="stable")
+            lists.append(np.take_along_axis(numbers, order, 1)[:, :N])
+        return _point(tested, lists)
+    weights = {
+        "MMR": {"likeness": level, "popularity": 0.0},
+        "popularity weight": {"likeness": 0.0, "popularity": level},
+    }
+    order = explored(query, blocks, numbers, scores, N, Flat(luck=0.0, **weights[knob]))
+    return _point(tested, [np.take_along_axis(numbers, order, 1)[:, :N]])
+
+
+def _point(tested: Tested, lists: list[np.ndarray]) -> list[float]:
+    """The values of some visits on all axes."""
+    popularity = tested.model._blocks.popularity
+    n_items = len(popularity)
+    has = tested.categories.shape[1] > 0
+    rows = [
+        [
+            tested.ndcg(numbers).mean(),
+            1.0 - likeness(tested.categories, numbers).mean() if has else np.nan,
+            1.0 - likeness(tested.vectors, numbers).mean(),
+            len(np.unique(numbers)) / n_items,
+            -popularity[numbers].mean(),
+        ]
+        for numbers in lists
+    ]
+    apart = [_jaccard(a, b) for place, a in enumerate(lists) for b in lists[:place]]
+    return [*_mean([[float(value) for value in row] for row in rows]), float(np.mean(apart)) if apart else 0.0]
+
+
+def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
+    common = (first[:, :, None] == second[:, None]).sum(axis=(1, 2))
+    return float((1.0 - common / (2 * N - common)).mean())
+
+
+def _margins(curves: dict[str, list[list[float]]], diverse: str) -> dict[str, list[float | None]]:
+    """At every step: how far the dial lies above each knob on its own axis, at the dial's NDCG@10."""
+    found: dict[str, list[float | None]] = {}
+    for knob, axis in OWN.items():
+        column = AXES.index(diverse if axis == "diversity" else axis)
+        points = sorted(curves[knob], key=lambda point: -point[0])
+        accuracy = np.array([point[0] for point in points])
+        reached = np.maximum.accumulate([point[column] for point in points])
+        found[f"{axis} beside {knob}"] = [
+            None if point[0] < accuracy[-1] else float(point[column] - np.interp(-point[0], -accuracy, reached))
+            for point in curves["dial"]
+        ]
+    return found
+
+
+def sheets(result: dict[str, Any]) -> list[Sheet]:
+    """The curves, and the dial beside each knob on the axis that the knob is made for."""
+    title = f"Dial and knobs, {result['set']}, {result['seeds']} seeds"
+    levels = {"dial": STEPS, **{knob: (0.0, *steps) for knob, steps in KNOBS.items()}}
+    cells = [
+        [f"{name} {level:g}", *(f"{value:.3f}" for value in point)]
+        for name, curve in result["curves"].items()
+        for level, point in zip(levels[name], curve, strict=True)
+    ]
+    margins = [
+        [name, *("-" if value is None else f"{value:+.3f}" for value in row)] for name, row in result["margins"].items()
+    ]
+    steps = [f"dial {step:g}" for step in STEPS]
+    return [Sheet(title, ["", *AXES], cells), Sheet("Dial minus knob at equal NDCG@10", ["", *steps], margins)]
