@@ -127,7 +127,7 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     title = f"Dial and knobs, {result['set']}, {result['seeds']} seeds"
     levels = {"dial": STEPS, **{knob: (0.0, *steps) for knob, steps in KNOBS.items()}}
     cells = [
-        [f"{name} {level:g}", *(f"{value:.3f}" for value in point)]
+        [f"{name} {level:g}", *("-" if value is None else f"{value:.3f}" for value in point)]
         for name, curve in result["curves"].items()
         for level, point in zip(levels[name], curve, strict=True)
     ]

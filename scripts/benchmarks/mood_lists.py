@@ -100,7 +100,7 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     """One table."""
     title = f"Moods, {result['set']}: {result['moods']} lists of {result['n']}, {result['seeds']} seeds"
     rows = result["rows"]
-    cells = [[label, *_cells(rows[name])] for label, name in ROWS if np.isfinite(rows[name][0])]
+    cells = [[label, *_cells(rows[name])] for label, name in ROWS if rows[name][0] is not None]
     return [Sheet(title, ["", "mean", "95 % interval"], cells)]
 
 

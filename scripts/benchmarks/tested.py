@@ -92,5 +92,7 @@ def likeness(rows: np.ndarray, lists: np.ndarray) -> np.ndarray:
 def interval(values: np.ndarray, seed: int = 0, resamples: int = 2000) -> tuple[float, float, float]:
     """Mean and its 95 % bootstrap interval over users, NaN left out."""
     values = values[np.isfinite(values)]
+    if not len(values):
+        return np.nan, np.nan, np.nan
     low, high = metrics.mean_interval(values, resamples, seed)
     return float(values.mean()), low, high
