@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recgan.features import category_flags
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM
 
 TERMS = "terms"
@@ -160,10 +161,9 @@ def _named(attribute: Attribute, vectors: np.ndarray) -> list[list[str]]:
 
 
 def _categories(items: pd.DataFrame) -> tuple[np.ndarray, list[str]] | None:
-    if CATEGORIES not in items.columns:
+    flags = category_flags(items)
+    if flags.empty:
         return None
-    flags = items[CATEGORIES].fillna("").astype(str).str.get_dummies(CATEGORY_SEPARATOR)
-    flags = flags[[name for name in flags.columns if name]]
     frequent = flags.sum(axis="index").sort_values(ascending=False, kind="stable").index[:LABELS]
     kept = flags[sorted(frequent)]
     return _without_empty(kept.to_numpy(np.float64)), list(kept.columns)

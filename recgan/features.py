@@ -82,11 +82,17 @@ def category_matrix(items: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
     Returns:
         Matrix (N, Q) float32 (a row of zeros for an item without category) and the Q names, sorted.
     """
-    if CATEGORIES not in items.columns:
-        return np.zeros((len(items), 0), np.float32), []
-    flags = items[CATEGORIES].fillna("").astype(str).str.get_dummies(CATEGORY_SEPARATOR)
+    flags = category_flags(items)
     weighted = flags.to_numpy(np.float32) * np.log(len(items) / np.maximum(flags.sum().to_numpy(), 1) + 1.0)
     return _unit(weighted), list(flags.columns)
+
+
+def category_flags(items: pd.DataFrame) -> pd.DataFrame:
+    """Which item has which category, one column of 0 and 1 a category, sorted; none without the column."""
+    if CATEGORIES not in items.columns:
+        return pd.DataFrame(index=items.index)
+    flags = items[CATEGORIES].fillna("").astype(str).str.get_dummies(CATEGORY_SEPARATOR)
+    return flags[[name for name in flags.columns if name]]
 
 
 def likeness_space(vectors: np.ndarray, categories: np.ndarray) -> np.ndarray:

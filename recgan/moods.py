@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from recgan.draws import wanted_vectors
+from recgan.features import category_flags
 from recgan.ranking import ABSENT, Query, Ranker
-from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, TITLE, YEAR
+from recgan.schema import TITLE, YEAR
 
 STRENGTH = 1.0
 """What a mood counts beside relevance, both in their deviations over the candidates."""
@@ -150,9 +151,10 @@ def names(moods: list[Mood], items: pd.DataFrame, space: np.ndarray, history: np
         A name a mood: categories and decade that are more frequent in it than in the others; where none is, "like "
         and the title (or id) of the item of the history, or of its own list, that is nearest to it.
     """
-    flags = [_flags(items.iloc[mood.numbers]) for mood in moods]
-    table = pd.concat([flag.mean() for flag in flags], axis=1).fillna(0.0).to_numpy() if flags else np.empty((0, 0))
-    labels = list(pd.concat([flag.mean() for flag in flags], axis=1).index) if flags else []
+    if not moods:
+        return []
+    shares = pd.concat([_flags(items.iloc[mood.numbers]).mean() for mood in moods], axis=1).fillna(0.0)
+    table, labels = shares.to_numpy(), list(shares.index)
     return [
         ", ".join(_apart(table, labels, place)) or _likest(mood, items, space, history)
         for place, mood in enumerate(moods)
@@ -161,9 +163,7 @@ def names(moods: list[Mood], items: pd.DataFrame, space: np.ndarray, history: np
 
 def _flags(items: pd.DataFrame) -> pd.DataFrame:
     """Categories and decades of some items as columns of 0 and 1."""
-    parts = [pd.DataFrame(index=items.index)]
-    if CATEGORIES in items.columns:
-        parts.append(items[CATEGORIES].fillna("").astype(str).str.get_dummies(CATEGORY_SEPARATOR))
+    parts = [category_flags(items)]
     if YEAR in items.columns:
         years = pd.to_numeric(items[YEAR], errors="coerce")
         decades = (years // 10 * 10).map(lambda year: f"{year:.0f}s", na_action="ignore")

@@ -13,7 +13,8 @@ from recgan import linear, ranking
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
-from recgan.ranking import ABSENT, Blocks, Query, Ranker, Weights, top_items
+from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, explored, top_items
+from recgan.ranking.exploring import chance
 
 N = 80
 
@@ -138,6 +139,84 @@ def test_explore_hangs_on_the_key_alone(blocks):
     plain, _ = Ranker(blocks, None, 20).rank(query(), 10)
     assert (first != other).mean() > 0.3
     assert (first != plain).mean() > 0.3
+
+
+def explored_slowly(asked, blocks, numbers, relevance, n, dial):
+    """The order of the dial, one candidate after the other."""
+    orders = []
+    for row, key in enumerate(asked.keys):
+        there = [k for k in range(numbers.shape[1]) if numbers[row, k] != ABSENT]
+        values = relevance[row, there].astype(np.float64)
+        deviation = (values.std() if len(values) else 0.0) or 1.0
+        chosen = []
+        for strength in dial.strengths(asked.explore, min(n, numbers.shape[1])):
+            best, best_value = None, -np.inf
+            for k in (k for k in there if k not in chosen):
+                item = numbers[row, k]
+                luck = chance(np.array([key]), np.array([[item]]))[0, 0] - 0.5
+                alike = max([0.0, *(float(blocks.space[item] @ blocks.space[numbers[row, c]]) for c in chosen)])
+                spice = dial.luck * luck - dial.popularity * blocks.popularity[item] - dial.likeness * alike
+                value = (relevance[row, k] - values.mean()) / deviation + strength * spice
+                if value > best_value + 1e-9:
+                    best, best_value = k, value
+            chosen += [] if best is None else [best]
+        orders.append(chosen + [k for k in range(numbers.shape[1]) if k not in chosen])
+    return np.array(orders)
+
+
+@pytest.mark.parametrize("explore", [0.15, 0.5, 1.0])
+def test_the_dial_chooses_one_place_after_the_other(blocks, explore):
+    asked = query(12, explore=explore, keys=np.arange(12, dtype=np.uint64))
+    numbers, relevance = Ranker(blocks, None, 20).rank(replace(asked, explore=0.0), 20)
+    numbers[3, 15:], relevance[3, 15:] = ABSENT, -np.inf
+    numbers[4], relevance[4] = ABSENT, -np.inf
+    order = explored(asked, blocks, numbers, relevance, 14)
+    assert (np.sort(order, axis=1) == np.arange(20)).all()
+    np.testing.assert_array_equal(order, explored_slowly(asked, blocks, numbers, relevance, 14, Dial()))
+
+
+def test_an_explored_list_begins_with_the_shorter(blocks):
+    asked = query(explore=0.7, keys=np.arange(30, dtype=np.uint64))
+    long, _ = Ranker(blocks, None, 20).rank(asked, 20)
+    for n in (0, 1, 5, 10, 13):
+        np.testing.assert_array_equal(Ranker(blocks, None, 20).rank(asked, n)[0], long[:, :n])
+
+
+def test_strengths_rise_with_the_dial_and_towards_the_end_of_every_ten_places():
+    low, high = (Dial().strengths(explore, 20) for explore in (0.3, 0.9))
+    assert (low <= high).all()
+    assert low[:7].tolist() == [0.0] * 7
+    assert (np.diff(low[:10]) >= 0).all()
+    assert low[:10].tolist() == low[10:].tolist()
+    assert Dial().strengths(1e-9, 10).max() < 1e-8
+
+
+def test_the_dial_is_monotone_in_diversity_novelty_and_variety(blocks):
+    def told(explore):
+        lists = [
+            Ranker(blocks, None, 40).rank(query(200, explore=explore, keys=keys), 10)[0]
+            for keys in np.arange(400, dtype=np.uint64).reshape(2, 200)
+        ]
+        rows = blocks.space[lists[0]]
+        alike = (np.square(rows.sum(axis=1)).sum(axis=1) - 10) / 90
+        same = np.mean([np.isin(a, b).mean() for a, b in zip(*lists, strict=True)])
+        return -alike.mean(), -blocks.popularity[lists[0]].mean(), -same
+
+    steps = np.array([told(explore) for explore in (0.05, 0.3, 0.6, 1.0)])
+    assert (np.diff(steps, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("explore", [0.0, 1.0])
+def test_a_query_with_noise_is_answered_by_one_draw(blocks, explore):
+    asked = query(8, explore=explore, keys=np.arange(8, dtype=np.uint64))
+    draws = np.resize(blocks.noise, (8, 3))
+    conditions = blocks.conditions(asked.histories)
+    wanted = blocks.wanted(replace(asked, noise=draws), conditions)
+    with torch.no_grad():
+        each = blocks.generator.wanted(conditions, torch.from_numpy(blocks.noise)).numpy()
+    np.testing.assert_allclose(wanted, each[np.arange(8), np.arange(8) % 4], atol=1e-5)
+    assert not np.allclose(wanted, blocks.wanted(asked, conditions))
+    np.testing.assert_array_equal(replace(asked, noise=draws).take(np.array([5, 2])).noise, draws[[5, 2]])
 
 
 def test_scores_of_given_items_equal_those_of_the_list(blocks):
