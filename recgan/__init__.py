@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from recgan.items import read_users as read_users
     from recgan.recommender import Recommender as Recommender
     from recgan.recommender import recommend as recommend
+    from recgan.rules import Rules as Rules
     from recgan.splits import Holdout as Holdout
     from recgan.splits import Split as Split
     from recgan.splits import split_by_time as split_by_time
@@ -52,6 +53,7 @@ _HOME = {
     "Holdout": "splits",
     "RecganError": "errors",
     "Recommender": "recommender",
+    "Rules": "rules",
     "Split": "splits",
     "TrainingError": "errors",
     "UnknownItemError": "errors",

@@ -17,6 +17,7 @@ from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserE
 from recgan.histories import Histories
 from recgan.interactions import checked
 from recgan.ranking import ABSENT, Query
+from recgan.rules import Rules
 from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids
 from recgan.tables import read_table
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -89,6 +90,7 @@ class BaseRecommender(ABC):
         filter_seen: bool = True,
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
+        rules: Rules | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for one user.
@@ -103,21 +105,22 @@ class BaseRecommender(ABC):
             on_unknown: what an unknown user without history gets: the unconditional list ("fallback"), an empty
                 frame ("skip") or an UnknownUserError ("raise").
             explore: 0 for the accurate list, up to 1 for the adventurous one.
+            rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             seed: of what is random at explore > 0.
 
         Returns:
             A frame user_id, item_id, rank (1.., int64), score (float64), best first.
 
         Raises:
-            ConfigError: for a bad n, explore or on_unknown, or neither user nor history.
+            ConfigError: for a bad n, explore, rule or on_unknown, or neither user nor history.
             UnknownUserError: for an unknown user under on_unknown="raise".
         """
         if user_id is None and history is None:
             raise ConfigError("recommend: give a user_id, a history, or both")
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
         if history is None:
-            return self.recommend_batch([user_id], n, **options, explore=explore, seed=seed)
-        return self._serve(self._one(user_id, history), n, **options, explore=explore, seed=seed)
+            return self.recommend_batch([user_id], n, **options, explore=explore, rules=rules, seed=seed)
+        return self._serve(self._one(user_id, history), n, **options, explore=explore, rules=rules, seed=seed)
 
     def recommend_batch(
         self,
@@ -130,6 +133,7 @@ class BaseRecommender(ABC):
         filter_seen: bool = True,
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
+        rules: Rules | Mapping[str, Any] | None = None,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for many users.
@@ -144,6 +148,7 @@ class BaseRecommender(ABC):
             filter_seen: whether items of the history are left out.
             on_unknown: "fallback", "skip" or "raise", as in `recommend`.
             explore: 0 for the accurate list, up to 1 for the adventurous one.
+            rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             seed: of what is random at explore > 0.
 
         Returns:
@@ -151,13 +156,13 @@ class BaseRecommender(ABC):
             first. `frame.attrs["fallback_users"]` names the users that got the unconditional list.
 
         Raises:
-            ConfigError: for a bad n, explore or on_unknown.
+            ConfigError: for a bad n, explore, rule or on_unknown.
             DataError: when a user is asked for twice or ids are of the wrong type.
             UnknownUserError: for an unknown user under on_unknown="raise".
         """
         audience = self._known(users) if histories is None else self._given(users, histories)
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        return self._serve(audience, n, **options, explore=explore, seed=seed)
+        return self._serve(audience, n, **options, explore=explore, rules=rules, seed=seed)
 
     def _serve(
         self,
@@ -169,11 +174,12 @@ class BaseRecommender(ABC):
         filter_seen: bool,
         on_unknown: str,
         explore: float,
+        rules: Rules | Mapping[str, Any] | None,
         seed: int,
     ) -> pd.DataFrame:
-        n, explore = _check_n(n), _check_explore(explore)
+        n, explore, rules = _check_n(n), _check_explore(explore), Rules.of(rules)
         audience = _apply_policy(audience, on_unknown)
-        query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
+        query = replace(self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen), rules=rules)
         if explore:
             query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))

@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recgan import linear, ranking
+from recgan import linear, metrics, ranking
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
-from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, explored, top_items
-from recgan.ranking.exploring import chance
+from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, arranged, top_items
+from recgan.ranking.arranging import chance
+from recgan.ranking.calibrating import Calibration
+from recgan.rules import Rules
 
 N = 80
 
@@ -170,7 +172,7 @@ def test_the_dial_chooses_one_place_after_the_other(blocks, explore):
     numbers, relevance = Ranker(blocks, None, 20).rank(replace(asked, explore=0.0), 20)
     numbers[3, 15:], relevance[3, 15:] = ABSENT, -np.inf
     numbers[4], relevance[4] = ABSENT, -np.inf
-    order = explored(asked, blocks, numbers, relevance, 14)
+    order = arranged(asked, blocks, numbers, relevance, 14)
     assert (np.sort(order, axis=1) == np.arange(20)).all()
     np.testing.assert_array_equal(order, explored_slowly(asked, blocks, numbers, relevance, 14, Dial()))
 
@@ -204,6 +206,66 @@ def test_the_dial_is_monotone_in_diversity_novelty_and_variety(blocks):
 
     steps = np.array([told(explore) for explore in (0.05, 0.3, 0.6, 1.0)])
     assert (np.diff(steps, axis=0) > 0).all()
+
+
+def divergence(blocks, asked, numbers):
+    flags = blocks.categories > 0
+    histories = asked.histories
+    profile = metrics.category_profile(histories.rows, histories.items, flags, len(histories))
+    return metrics.calibration(numbers, profile, flags, numbers.shape[1])
+
+
+@pytest.fixture(scope="module")
+def sorted_blocks(blocks):
+    """Items with one or two of five categories."""
+    random = np.random.default_rng(2)
+    flags = (
+        np.eye(5, dtype=np.float32)[random.integers(0, 5, N)] + np.eye(5, dtype=np.float32)[random.integers(0, 5, N)]
+    )
+    return replace(blocks, categories=flags / np.linalg.norm(flags, axis=1, keepdims=True))
+
+
+def test_what_a_candidate_costs_is_the_divergence_of_the_longer_list(sorted_blocks):
+    asked = query(10)
+    asked = asked.take(np.flatnonzero(asked.histories.lengths))
+    numbers = np.stack([np.random.default_rng(user).permutation(N)[:6] for user in range(len(asked.histories))])
+    mix = Calibration(asked.histories, sorted_blocks.categories, numbers)
+    everybody = np.ones(len(numbers), bool)
+    for place in range(3):
+        costs = mix.costs()
+        for column in range(6):
+            lists = np.concatenate([numbers[:, :place], numbers[:, [column]]], axis=1)
+            np.testing.assert_allclose(costs[:, column], divergence(sorted_blocks, asked, lists), atol=1e-9)
+        mix.add(np.full(len(numbers), place), everybody)
+
+
+def test_calibration_brings_the_categories_nearer_and_is_monotone(sorted_blocks):
+    asked = query(100)
+    lists = [
+        Ranker(sorted_blocks, None, 60).rank(replace(asked, rules=Rules(calibration=weight)), 10)[0]
+        for weight in (0.0, 0.2, 0.5, 1.0)
+    ]
+    apart = [np.nanmean(divergence(sorted_blocks, asked, some)) for some in lists]
+    assert apart == sorted(apart, reverse=True)
+    assert apart[-1] < 0.5 * apart[0]
+    np.testing.assert_array_equal(lists[0], Ranker(sorted_blocks, None, 60).rank(asked, 10)[0])
+
+
+def test_calibration_without_categories_or_history_changes_nothing(blocks, sorted_blocks):
+    rules = Rules(calibration=0.7)
+    plain, calibrated = query(), query(rules=rules)
+    for some, asked in ((blocks, np.arange(30)), (sorted_blocks, np.flatnonzero(plain.histories.lengths == 0))):
+        np.testing.assert_array_equal(
+            Ranker(some, None, 20).rank(calibrated.take(asked), 10)[0],
+            Ranker(some, None, 20).rank(plain.take(asked), 10)[0],
+        )
+
+
+def test_a_calibrated_and_explored_list_begins_with_the_shorter(sorted_blocks):
+    asked = query(explore=0.5, keys=np.arange(30, dtype=np.uint64), rules=Rules(calibration=0.4))
+    long, _ = Ranker(sorted_blocks, None, 20).rank(asked, 20)
+    for n in (0, 1, 7, 13):
+        np.testing.assert_array_equal(Ranker(sorted_blocks, None, 20).rank(asked, n)[0], long[:, :n])
 
 
 @pytest.mark.parametrize("explore", [0.0, 1.0])

@@ -115,7 +115,7 @@ def prepare(model: Any, users: Any, n: Any, n_shards: Any, histories: Any, optio
         n: most items in a list.
         n_shards: shards into which the users are cut.
         histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
-        options: items, exclude, filter_seen, on_unknown, explore, seed.
+        options: items, exclude, filter_seen, on_unknown, explore, rules, seed.
 
     Returns:
         The job.
@@ -226,7 +226,8 @@ def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any
     if histories is not None:
         order = order_column(histories)
         hashed["histories"] = table_hash(histories[[USER, ITEM, *([order] if order else [])]])
-    return {"n": int(n), "explore": float(options["explore"]), **plain, **hashed}
+    rules = options["rules"].model_dump()
+    return {"n": int(n), "explore": float(options["explore"]), "rules": rules, **plain, **hashed}
 
 
 def _ids_hash(ids: Any) -> str | None:

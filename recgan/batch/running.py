@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -19,6 +19,7 @@ from recgan.batch.shards import read_shard, verified, write_shard
 from recgan.errors import ConfigError, DataError, RecganError
 from recgan.progress import Progress
 from recgan.recommender import Recommender
+from recgan.rules import Rules
 from recgan.serving import OnUnknown
 
 Folder = str | PathLike[str]
@@ -59,6 +60,7 @@ def score_shard(
     filter_seen: bool = True,
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
+    rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
@@ -79,6 +81,7 @@ def score_shard(
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
+        rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
 
     Returns:
@@ -88,7 +91,7 @@ def score_shard(
         RecganError: as `run_batch`.
     """
     job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, seed)
+        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
     )
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
@@ -112,6 +115,7 @@ def run_batch(
     filter_seen: bool = True,
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
+    rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
     restart: bool = False,
     dry_run: bool = False,
@@ -134,6 +138,7 @@ def run_batch(
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
+        rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
         restart: first remove the shards that another job, or this one, has left in the folder; no other file.
         dry_run: check everything and say what would be done, write nothing.
@@ -152,7 +157,7 @@ def run_batch(
     target = Path(folder).expanduser()
     _check_place(target)
     job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, seed)
+        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
     )
     if dry_run:
         return _planned(job, target, restart)
@@ -194,13 +199,16 @@ def is_batch(folder: Folder) -> bool:
     return job.get("kind") == KIND and isinstance(job.get("n_shards"), int) and {"model", "arguments"} <= job.keys()
 
 
-def _options(items: Any, exclude: Any, filter_seen: bool, on_unknown: str, explore: float, seed: int) -> dict[str, Any]:
+def _options(
+    items: Any, exclude: Any, filter_seen: bool, on_unknown: str, explore: float, rules: Any, seed: int
+) -> dict[str, Any]:
     return {
         "items": items,
         "exclude": exclude,
         "filter_seen": filter_seen,
         "on_unknown": on_unknown,
         "explore": explore,
+        "rules": Rules.of(rules),
         "seed": seed,
     }
 

@@ -40,6 +40,10 @@ UnknownOption = Annotated[
     OnUnknown, typer.Option(help="What an unknown user gets: the general list, nothing, or an error.")
 ]
 
+CalibrationOption = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="How much the mix of categories follows the user's own.")
+]
+
 
 def recommend(
     model: ModelArgument,
@@ -50,6 +54,7 @@ def recommend(
         list[str] | None, typer.Option(help="ID,ID: what the user had, oldest first, instead of what the model knows.")
     ] = None,
     explore: Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")] = 0.0,
+    calibration: CalibrationOption = 0.0,
     seed: Annotated[int, typer.Option(help="Of what is random at explore > 0.")] = 0,
     on_unknown: UnknownOption = OnUnknown.refuse,
     form: FormatOption = Format.table,
@@ -67,6 +72,7 @@ def recommend(
         history=many_ids(history or [], loaded.items, "--history"),
         exclude=many_ids(exclude or [], loaded.items, "--exclude"),
         explore=explore,
+        rules={"calibration": calibration},
         seed=seed,
         on_unknown=on_unknown.value,
     )
@@ -84,6 +90,7 @@ def batch(
     ] = None,
     n: LengthOption = 10,
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
+    calibration: CalibrationOption = 0.0,
     on_unknown: UnknownOption = OnUnknown.fallback,
     engine: Annotated[Engine, typer.Option(help="What runs the shards.")] = Engine.local,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
@@ -97,7 +104,8 @@ def batch(
 
     asked, given = _read_asked(model, users, histories)
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "restart": restart, "dry_run": dry_run}
-    result = run_batch(model, out, asked, n, shards, histories=given, **options)
+    rules = {"calibration": calibration}
+    result = run_batch(model, out, asked, n, shards, histories=given, rules=rules, **options)
     _tell(result, dry_run)
 
 

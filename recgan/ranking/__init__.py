@@ -1,7 +1,7 @@
 """From blocks of scores to ranked lists."""
 
+from recgan.ranking.arranging import Dial, arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights
-from recgan.ranking.exploring import Dial, explored
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
 from recgan.ranking.top import top_items
 
@@ -15,6 +15,6 @@ __all__ = [
     "Query",
     "Ranker",
     "Weights",
-    "explored",
+    "arranged",
     "top_items",
 ]

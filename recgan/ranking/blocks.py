@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from recgan.features import ItemTraits, likeness_space, pair_features
 from recgan.histories import Histories
 from recgan.linear import LowRank, SparseRows
 from recgan.networks import Discriminator, Generator
+from recgan.rules import Rules
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -35,6 +36,7 @@ class Query:
         allowed: items that may be listed, (N,) bool, or a table with a row a user; None for all of them.
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         keys: what the randomness of `explore` hangs on, one a user, (B,) uint64.
+        rules: what a list must observe besides relevance.
         noise: a draw of the noise a user, (B, Z) float32, for what one draw wants; None for the noise-free vectors.
     """
 
@@ -44,6 +46,7 @@ class Query:
     allowed: np.ndarray | Histories | None = None
     explore: float = 0.0
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
+    rules: Rules = field(default_factory=Rules)
     noise: np.ndarray | None = None
 
     def take(self, users: np.ndarray) -> Query:
@@ -51,8 +54,15 @@ class Query:
         allowed = self.allowed.take(users) if isinstance(self.allowed, Histories) else self.allowed
         keys = self.keys[users] if len(self.keys) else self.keys
         noise = None if self.noise is None else self.noise[users]
-        blocked = self.blocked.take(users)
-        return Query(self.histories.take(users), blocked, self.profiles[users], allowed, self.explore, keys, noise)
+        return replace(
+            self,
+            histories=self.histories.take(users),
+            blocked=self.blocked.take(users),
+            profiles=self.profiles[users],
+            allowed=allowed,
+            keys=keys,
+            noise=noise,
+        )
 
     def mask(self, scores: np.ndarray) -> np.ndarray:
         """Set what must not be listed to minus infinity, in place: (B, N) float32."""

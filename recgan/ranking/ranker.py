@@ -10,8 +10,8 @@ import torch
 
 from recgan.histories import Histories
 from recgan.index import ItemIndex
+from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
-from recgan.ranking.exploring import explored
 from recgan.ranking.top import top_items
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Ranker:
 
         Returns:
             Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float32, non-increasing
-            where `explore` is 0.
+            where `explore` is 0 and there are no rules.
         """
         n_items = len(self.blocks.columns)
         numbers = np.full((len(query.histories), n), ABSENT, np.int64)
@@ -133,8 +133,8 @@ class Ranker:
         if tail.shape[1]:
             lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
             tail = tail + np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
-        if query.explore:
-            first, head = _ordered(first, head, explored(query, self.blocks, first, head, n))
+        if query.explore or query.rules.calibration:
+            first, head = _ordered(first, head, arranged(query, self.blocks, first, head, n))
         return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, tail], axis=1)
 
     def scores(self, query: Query, items: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from tables import Sheet
 from tested import Tested, likeness, models
 
-from recgan.ranking import Dial, explored
-from recgan.ranking.exploring import chance
+from recgan.ranking import Dial, arranged
+from recgan.ranking.arranging import chance
 
 N, VISITS, K = 10, 3, 100
 STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -32,6 +32,10 @@ class Flat(Dial):
     def strengths(self, explore: float, n: int) -> np.ndarray:
         """All ones."""
         return np.ones(n)
+
+    def calibrations(self, weight: float, n: int) -> np.ndarray:
+        """The weight."""
+        return np.full(n, weight)
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _knob(tested: Tested, knob: str, level: float) -> list[float]:
         "MMR": {"likeness": level, "popularity": 0.0},
         "popularity weight": {"likeness": 0.0, "popularity": level},
     }
-    order = explored(query, blocks, numbers, scores, N, Flat(luck=0.0, **weights[knob]))
+    order = arranged(query, blocks, numbers, scores, N, Flat(luck=0.0, **weights[knob]))
     return _point(tested, [np.take_along_axis(numbers, order, 1)[:, :N]])
 
 

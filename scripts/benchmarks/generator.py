@@ -16,6 +16,7 @@ from typing import Any
 
 import adversary_tables
 import adversary_worth
+import calibrated_lists
 import dial_curves
 import mood_lists
 import uncertainty_fifths
@@ -31,6 +32,7 @@ WIDTH = 200
 SUBJECTS: dict[str, tuple[Callable[[argparse.Namespace], dict[str, Any]], Callable[[dict[str, Any]], list[Sheet]]]] = {
     "adversary": (adversary_worth.measured, adversary_tables.sheets),
     "moods": (mood_lists.measured, mood_lists.sheets),
+    "calibration": (calibrated_lists.measured, calibrated_lists.sheets),
     "dial": (dial_curves.measured, dial_curves.sheets),
     "uncertainty": (uncertainty_fifths.measured, uncertainty_fifths.sheets),
 }

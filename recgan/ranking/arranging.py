@@ -1,4 +1,4 @@
-"""The exploration dial: some places of a list leave the accurate order for what is new, unlike and by chance."""
+"""Lists that are chosen one place after the other: the exploration dial and calibrated categories."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from recgan.ranking.blocks import ABSENT, Blocks, Query
+from recgan.ranking.calibrating import Calibration
+
+DIVERGENCE = 5.0
+"""What one nat of divergence from the user's categories counts against one deviation of relevance."""
 
 BLOCK = 10
 """Of every so many places the last ones are explored first: what stands there counts least."""
@@ -34,19 +38,28 @@ class Dial:
     least: float = 0.43
 
     def strengths(self, explore: float, n: int) -> np.ndarray:
-        """How much the first n places leave the accurate order, (n,) float64, for explore in (0, 1]."""
+        """How much the first n places leave the accurate order, (n,) float64, for explore in [0, 1]."""
         place = np.arange(n) % BLOCK + 1.0
         rise = np.clip((place - BLOCK * (1.0 - explore)) / self.ramp, 0.0, 1.0)
         return np.asarray(rise * self.least * (1.0 + explore))
 
+    def calibrations(self, weight: float, n: int) -> np.ndarray:
+        """How much calibrated categories count at the first n places, (n,) float64 in [0, 1]: more further down."""
+        place = np.arange(n) % BLOCK + 1.0
+        return np.asarray(np.minimum(1.0, weight * place / ((BLOCK + 1) / 2)))
 
-def explored(
+
+def arranged(
     query: Query, blocks: Blocks, numbers: np.ndarray, relevance: np.ndarray, n: int, dial: Dial | None = None
 ) -> np.ndarray:
-    """The order in which an adventurous list of n shows its candidates, chosen one place after the other.
+    """The order in which a list of n shows its candidates, chosen one place after the other.
+
+    At every place it is the candidate with the largest sum of relevance, less what likeness and popularity cost at the
+    strength of the dial there, less the divergence from the user's categories at the weight of the rules. Both count
+    more further down the list, where a place given up costs less.
 
     Args:
-        query: says how far to explore, and what chance hangs on.
+        query: says how far to explore, what chance hangs on, and how much calibration counts.
         blocks: know how popular and how alike items are.
         numbers: item numbers of the candidates, (B, K) int64, -1 where none stands.
         relevance: of the candidates, (B, K) float32, descending; -inf where none stands.
@@ -59,15 +72,23 @@ def explored(
     dial, rows = dial or Dial(), np.arange(len(numbers))
     safe, free = np.where(numbers == ABSENT, 0, numbers), np.isfinite(relevance)
     merit = _standardised(relevance, free)
-    spice = dial.luck * (chance(query.keys, safe) - 0.5) - dial.popularity * blocks.popularity[safe]
+    luck = chance(query.keys, safe) - 0.5 if query.explore else np.zeros(safe.shape)
+    spice = dial.luck * luck - dial.popularity * blocks.popularity[safe]
     items, alike = blocks.space[safe], np.zeros(numbers.shape)  # (B, K, Q)
+    mix = Calibration(query.histories, blocks.categories, safe) if query.rules.calibration else None
     place = np.broadcast_to(n + np.arange(numbers.shape[1]), numbers.shape).copy()
-    for step, strength in enumerate(dial.strengths(query.explore, min(n, numbers.shape[1]))):
-        value = np.where(free, merit + strength * (spice - dial.likeness * alike), -np.inf)
-        best = value.argmax(axis=1)
+    most = min(n, numbers.shape[1])
+    strengths, weights = dial.strengths(query.explore, most), dial.calibrations(query.rules.calibration, most)
+    for step, (strength, weight) in enumerate(zip(strengths, weights, strict=True)):
+        value = (1.0 - weight) * merit + strength * (spice - dial.likeness * alike)
+        if mix is not None:
+            value -= weight * DIVERGENCE * mix.costs()
+        best = np.where(free, value, -np.inf).argmax(axis=1)
         there = free[rows, best]
         place[rows[there], best[there]] = step
         free[rows, best] = False
+        if mix is not None:
+            mix.add(best, there)
         alike = np.maximum(alike, np.einsum("bkq,bq->bk", items, items[rows, best]))
     return place.argsort(axis=1, kind="stable")
 

@@ -1,0 +1,40 @@
+"""Lists whose mix of categories follows the user's own (Steck, RecSys 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recgan.histories import Histories
+
+ALPHA = 0.01
+"""Share of the user's own mix that smooths the list's, as in `metrics.calibration`."""
+
+
+class Calibration:
+    """How far the categories of B growing lists are from those of the users' histories.
+
+    Args:
+        histories: of the B users.
+        categories: of the items, (N, Q); what is above 0 counts, an item shares one vote among its categories.
+        numbers: item numbers of the candidates, (B, K) int64, any where none stands.
+    """
+
+    def __init__(self, histories: Histories, categories: np.ndarray, numbers: np.ndarray) -> None:
+        votes = (categories > 0).astype(np.float64)
+        votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1.0)
+        taste = np.asarray(histories.matrix() @ votes)  # (B, N) x (N, Q) -> (B, Q)
+        self.taste = taste / np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
+        self.votes = votes[numbers]  # (B, K, Q)
+        self.cast = np.zeros((len(numbers), votes.shape[1]))
+
+    def costs(self) -> np.ndarray:
+        """Smoothed KL divergence of every list with each candidate added, from the user's own mix, nats, (B, K)."""
+        together = self.cast[:, None] + self.votes
+        mix = together / np.maximum(together.sum(axis=2, keepdims=True), 1e-12)
+        p = self.taste[:, None]
+        ratio = p / np.maximum((1.0 - ALPHA) * mix + ALPHA * p, 1e-300)
+        return np.asarray((p * np.log(np.where(p > 0.0, ratio, 1.0))).sum(axis=2))
+
+    def add(self, columns: np.ndarray, there: np.ndarray) -> None:
+        """Put a candidate (B,) into every list where one is left, (B,) bool."""
+        self.cast += np.where(there[:, None], self.votes[np.arange(len(columns)), columns], 0.0)
