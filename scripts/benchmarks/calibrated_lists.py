@@ -27,7 +27,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     tested = models(options)
     kinds: dict[str, Callable[[Tested, float], list[float]]] = {
         "served": _served,
-        "alike at every place (Steck)": partial(_drawn, each=0, dial=Flat()),
+        "alike at every place (Steck)": partial(_drawn, each=0, dial=Flat(luck=0.0, popularity=0.0, likeness=0.0)),
         "with the draws' candidates": partial(_drawn, each=EACH, dial=Dial()),
     }
     curves = {
