@@ -31,7 +31,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         "with the draws' candidates": partial(_drawn, each=EACH, dial=Dial()),
     }
     curves = {
-        name: np.array([np.mean([kind(one, weight) for one in tested], axis=0) for weight in WEIGHTS])
+        name: [np.mean([kind(one, weight) for one in tested], axis=0).tolist() for weight in WEIGHTS]
         for name, kind in kinds.items()
     }
     return {"set": options.set, "seeds": options.seeds, "curves": curves}
@@ -54,9 +54,7 @@ def _drawn(tested: Tested, weight: float, each: int, dial: Dial) -> list[float]:
     scores = np.where(numbers == ABSENT, -np.inf, scores)
     order = np.lexsort((numbers, -scores), axis=1)
     numbers, scores = np.take_along_axis(numbers, order, 1), np.take_along_axis(scores, order, 1)
-    chosen = arranged(
-        replace(query, rules=Rules(calibration=weight)), ranker.blocks, numbers, scores, N, Dial() if each else Flat()
-    )
+    chosen = arranged(replace(query, rules=Rules(calibration=weight)), ranker.blocks, numbers, scores, N, dial)
     return _point(tested, np.take_along_axis(numbers, chosen, 1)[:, :N])
 
 

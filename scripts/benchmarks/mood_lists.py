@@ -85,7 +85,7 @@ def _likenesses(name: str, rows: np.ndarray, lists: np.ndarray, plain: np.ndarra
 def _gained(tested: Tested, wanted: np.ndarray) -> np.ndarray:
     """Log-likelihood of held-out items that are alike under the mixture of draws, minus that of one vector; nats."""
     blocks, gained = tested.model._blocks, np.full(len(wanted), np.nan)
-    vectors, space = torch.from_numpy(tested.model.item_vectors().to_numpy()), blocks.space
+    vectors, space = torch.from_numpy(tested.model.item_vectors().to_numpy(copy=True)), blocks.space
     conditions, scale = blocks.conditions(tested.query.histories), float(blocks.generator.scale)
     for user in np.flatnonzero(tested.truth.lengths >= SLATE + 2):
         items = tested.truth.of(user)

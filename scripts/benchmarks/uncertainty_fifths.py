@@ -37,11 +37,9 @@ def _of_model(tested: Tested) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     numbers, _ = tested.model._ranker.rank(tested.query, 10)
     spreads = spread(wanted_vectors(tested.model._blocks, tested.query.histories, DRAWS))
     lengths = tested.query.histories.lengths
-    stratum = np.argsort(np.argsort(lengths, kind="stable")) * STRATA // len(lengths)
     within = np.zeros(len(lengths))
-    for part in range(STRATA):
-        rows = np.flatnonzero(stratum == part)
-        within[rows] = rankdata(spreads[rows]) / max(1, len(rows))
+    for rows in np.array_split(np.argsort(lengths, kind="stable"), max(1, min(STRATA, len(lengths) // 5))):
+        within[rows] = rankdata(spreads[rows]) / len(rows)
     return spreads, lengths, tested.ndcg(numbers), within
 
 

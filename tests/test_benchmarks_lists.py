@@ -1,0 +1,102 @@
+"""The benchmark's subjects that measure lists: moods, dial, uncertainty, calibration."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
+
+import dial_curves
+import generator
+import tested
+
+USERS, ITEMS = 150, 80
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Films of four kinds and users who like one of them."""
+    folder = tmp_path_factory.mktemp("data") / "ml-1m"
+    folder.mkdir()
+    frame = planted(USERS, ITEMS, 4, noise=0.2, seed=0).astype({"user_id": "int32", "item_id": "int32"})
+    frame = frame.assign(rating=5, position=frame.groupby("user_id").cumcount())
+    frame.to_parquet(folder / "interactions.parquet", index=False)
+    titles = [f"Film {item} (19{50 + item % 40})" for item in range(ITEMS)]
+    kinds = [f"kind {item % 4}|{'even' if item % 2 else 'odd'}" for item in range(ITEMS)]
+    items = pd.DataFrame({"item_id": np.arange(ITEMS, dtype="int32"), "title": titles, "categories": kinds})
+    items.to_parquet(folder / "items.parquet", index=False)
+    people = {"user_id": np.arange(USERS, dtype="int32"), "gender": "F", "age": "18", "occupation": "1", "zip": "1"}
+    pd.DataFrame(people).to_parquet(folder / "users.parquet", index=False)
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def measured(data, tmp_path_factory):
+    """A subject's result; the model is trained by whoever comes first."""
+    out = tmp_path_factory.mktemp("out")
+
+    def call(subject: str) -> dict:
+        path = out / f"{subject}.json"
+        options = ["--data", str(data), "--set", "ml-1m", "--seeds", "1", "--quick", "--out", str(path)]
+        assert generator.main([subject, *options, "--table", "markdown"]) == 0
+        return json.loads(path.read_text(encoding="utf-8"))
+
+    return call
+
+
+def test_moods(measured, capsys):
+    rows = measured("moods")["rows"]
+    assert rows["between, categories"][0] < rows["coherence, categories"][0]
+    assert all(row[1] <= row[0] <= row[2] for row in rows.values() if row[0] is not None)
+    assert "held-out categories reached by all moods" in capsys.readouterr().out
+
+
+def test_uncertainty(measured, capsys):
+    result = measured("uncertainty")
+    assert -1.0 <= result["rank correlation of uncertainty and NDCG@10"] <= 1.0
+    assert result["all"][2] <= result["all"][0] - result["all"][1] <= result["all"][3]
+    assert "most certain" in capsys.readouterr().out
+
+
+def test_dial(measured, capsys):
+    curves = measured("dial")["curves"]
+    dial = np.array(curves["dial"])
+    assert (np.diff(dial[:, 2]) > -0.01).all()
+    assert dial[0].tolist() == curves["MMR"][0]
+    assert dial[-1][5] > 0.0 == dial[0][5]
+    assert "Dial minus knob" in capsys.readouterr().out
+
+
+def test_calibration(measured, capsys):
+    for curve in measured("calibration")["curves"].values():
+        assert curve[-1][1] <= curve[0][1]
+    assert "Steck" in capsys.readouterr().out
+
+
+def test_likeness_is_that_of_all_pairs():
+    rows = np.random.default_rng(0).normal(size=(9, 4))
+    lists = np.array([[0, 3, 5], [8, 1, 2]])
+    brute = [np.mean([rows[a] @ rows[b] for a in some for b in some if a != b]) for some in lists]
+    np.testing.assert_allclose(tested.likeness(rows, lists), brute)
+
+
+def test_a_margin_is_the_distance_from_the_knob_at_the_same_accuracy():
+    def point(ndcg, diversity):
+        return [ndcg, 0.0, diversity, 0.0, 0.0, 0.0]
+
+    curves = {
+        "dial": [point(0.5, 0.1), point(0.35, 0.4), point(0.1, 0.9)],
+        "MMR": [point(0.5, 0.1), point(0.4, 0.2), point(0.3, 0.4)],
+        "popularity weight": [point(0.5, 0.1)],
+        "Gumbel temperature": [point(0.5, 0.1)],
+    }
+    margins = dial_curves._margins(curves, "diversity, vectors")["diversity beside MMR"]
+    assert margins[:2] == pytest.approx([0.0, 0.1])
+    assert margins[2] is None
