@@ -132,7 +132,5 @@ def _row(user: Any, length: int, told: pd.Series) -> Context:
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float | None:
     """Rank correlation; None where one of the two is the same for all."""
-    ranks = [pd.Series(values).rank().to_numpy() for values in (x, y)]
-    if min(np.ptp(values) for values in ranks) == 0.0:
-        return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = pd.DataFrame({"x": x, "y": y}).rank()
+    return None if ranks.std().min() == 0.0 else float(ranks.corr().to_numpy()[0, 1])
