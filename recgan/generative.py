@@ -93,7 +93,8 @@ class Generative(BaseRecommender):
         Returns:
             A frame user_id, mood (0.., int64, the one that explains most of the history first), name (what sets it
             apart from the user's other moods), item_id, rank (1.., int64), score (relevance under the mood, float64);
-            an item stands in one mood only.
+            an item stands in one mood only. `frame.attrs["share"]` is the share of the history (without one, of the
+            draws) that each mood explains best, a list of floats.
 
         Raises:
             ConfigError: for a bad n or number of moods, or neither user nor history.
@@ -106,13 +107,18 @@ class Generative(BaseRecommender):
             self._one_user(user_id)
         audience = self._known([user_id]) if history is None else self._one(user_id, history)
         query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
-        found = taste.find_moods(self._ranker, query, n, moods, DRAWS, self._config.seed)
-        named = taste.names(found, self._item_table, self._blocks.space, query.histories.of(0))
+        found, named = self._find_moods(query, n, moods)
         parts = [
             self._mood_frame(audience.ids, place, *pair) for place, pair in enumerate(zip(found, named, strict=True))
         ]
         empty = self._mood_frame(audience.ids, 0, taste.EMPTY, "")
-        return pd.concat(parts, ignore_index=True) if parts else empty
+        frame = pd.concat(parts, ignore_index=True) if parts else empty
+        frame.attrs["share"] = [mood.share for mood in found]
+        return frame
+
+    def _find_moods(self, query: Query, n: int, moods: int) -> tuple[list[taste.Mood], list[str]]:
+        found = taste.find_moods(self._ranker, query, n, moods, DRAWS, self._config.seed)
+        return found, taste.names(found, self._item_table, self._blocks.space, query.histories.of(0))
 
     def _mood_frame(self, ids: pd.Series, place: int, mood: taste.Mood, name: str) -> pd.DataFrame:
         frame = self._frame(ids, mood.numbers[None], mood.scores[None])

@@ -22,8 +22,8 @@ from recgan.cli import app
 from recgan.cli.output import as_table
 
 SETTINGS = {"epochs": 2, "adversarial_epochs": 1, "embedding_dim": 16, "hidden_dim": 32}
-COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "ideal", "gaps", "demo"]
-COMMANDS += ["data list", "data fetch"]
+COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "moods", "uncertainty"]
+COMMANDS += ["ideal", "gaps", "demo", "data list", "data fetch"]
 
 
 def call(*arguments: object):
@@ -372,6 +372,66 @@ def test_ideal_says_that_there_are_no_attributes(tmp_path):
     result = call("ideal", tmp_path / "m", 7, "--format", "csv")
     assert result.stderr == "the items of this model have no attributes: only the nearest items are told\n"
     assert table(result.stdout).columns.tolist() == ["user_id", "rank", "categories", "nearest_item_id", "gap"]
+
+
+def test_moods_prints_every_list_under_its_name(folder):
+    found = recgan.Recommender.load(folder).moods(7, 5, 3)
+    lines = call("moods", folder, 7, "--moods", 3).stdout.splitlines()
+    assert lines[0].split() == ["item_id", "title", "rank", "score"]
+    blocks = "\n".join(lines[1:]).strip().split("\n\n")
+    assert len(blocks) == 3
+    for (mood, part), block, share in zip(found.groupby("mood"), blocks, found.attrs["share"], strict=True):
+        name, *rows = block.splitlines()
+        assert name == f"{part['name'].iloc[0]} ({share:.0%})"
+        titles = [f"Film, the {item}th" for item in part["item_id"]]
+        assert [" ".join(row.split()[1:-2]) for row in rows] == titles, mood
+    assert sum(found.attrs["share"]) == pytest.approx(1.0)
+
+
+def test_moods_prints_the_frame(folder):
+    model = recgan.Recommender.load(folder)
+    found = table(call("moods", folder, 7, "-n", 2, "--format", "csv").stdout)
+    assert found.columns.tolist() == ["user_id", "mood", "name", "item_id", "title", "rank", "score"]
+    pd.testing.assert_frame_equal(found.drop(columns="title"), model.moods(7, 2), check_dtype=False)
+    told = json.loads(call("moods", folder, "--history", "3,7,11", "--moods", 2, "--format", "json").stdout)
+    assert [row["item_id"] for row in told] == model.moods(history=[3, 7, 11], n=5, moods=2)["item_id"].tolist()
+    assert "user_id" not in told[0]
+    gone = [row["item_id"] for row in told][:2]
+    rest = table(call("moods", folder, 7, "--exclude", f"{gone[0]},{gone[1]}", "--format", "csv").stdout)
+    assert not set(gone) & set(rest["item_id"])
+
+
+def test_moods_says_what_it_cannot_do(folder):
+    refused(call("moods", folder, 999), "unknown user 999")
+    refused(call("moods", folder, 7, "--exclude", "x"), "--exclude: 'x' is no item id of this model")
+    for wrong in (["moods", folder], ["moods", folder, 7, "--moods", 0], ["moods", folder, 7, "-n", -1]):
+        assert call(*wrong).exit_code == 2
+    everything = call("moods", folder, "--history", ",".join(map(str, range(40))))
+    assert everything.stderr == "0 of 4 lists: no more items may be listed\n"
+    assert everything.stdout.split() == ["item_id", "title", "rank", "score"]
+    assert call("moods", folder, 7, "-n", 0).stderr == ""
+
+
+def test_uncertainty_prints_or_writes_the_frame(folder, tmp_path):
+    told = recgan.Recommender.load(folder).uncertainty()
+    found = table(call("uncertainty", folder, "--format", "csv").stdout)
+    pd.testing.assert_frame_equal(found, told, check_dtype=False)
+    some = json.loads(call("uncertainty", folder, "--users", _users(tmp_path, [4, 3]), "--format", "json").stdout)
+    assert [row["user_id"] for row in some] == [4, 3]
+    assert call("uncertainty", folder).stdout.splitlines()[0].split() == ["user_id", "uncertainty"]
+    for name, read in (("deep/u.csv", pd.read_csv), ("u.parquet", pd.read_parquet)):
+        out = tmp_path / name
+        assert call("uncertainty", folder, "--out", out).stdout == f"{out}\n"
+        pd.testing.assert_frame_equal(read(out), told, check_dtype=False)
+
+
+def test_uncertainty_says_what_it_cannot_do(folder, tmp_path):
+    refused(call("uncertainty", folder, "--out", tmp_path), "is a folder; --out names a file")
+    refused(call("uncertainty", folder, "--out", tmp_path / "u.txt"), "the file's name must end in .csv or .parquet")
+    refused(call("uncertainty", folder, "--users", _users(tmp_path, [999])), "unknown user 999")
+    refused(call("uncertainty", folder, "--users", _users(tmp_path, ["ann"])), "holds text such as 'ann'")
+    refused(call("uncertainty", folder, "--users", _users(tmp_path, [4, 4])), "more than once")
+    assert [path.name for path in tmp_path.iterdir()] == ["users.csv"]
 
 
 def test_gaps_passes_its_options_on(folder, tmp_path, monkeypatch):

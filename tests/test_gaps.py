@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -236,21 +234,3 @@ def test_unlike_starts_with_the_middle_and_never_repeats():
     assert order[0] == int((vectors @ vectors.mean(axis=0)).argmax())
     assert unlike(np.repeat(vectors[:1], 6, axis=0), 3).tolist() == [0, 1, 2]
     assert unlike(vectors[:0], 3).tolist() == []
-
-
-def test_the_notebook_runs(model, frame, monkeypatch, tmp_path):
-    """Every code cell of the notebook, with the planted data in the place of the public ones."""
-    notebook = json.loads((Path(__file__).parent.parent / "notebooks" / "gaps.ipynb").read_text(encoding="utf-8"))
-    items = catalogue().assign(categories=lambda table: table["categories"].str.replace("group 2", "Horror"))
-    known = recgan.Dataset(frame.assign(rating=5), items, None)
-    monkeypatch.setattr(recgan, "load_dataset", lambda _: known)
-    config = model._config
-    monkeypatch.setattr(recgan, "train", partial(recgan.train, config=config))
-    monkeypatch.chdir(tmp_path)
-    names: dict = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), names)
-    assert len(names["ideal"]) == 3
-    assert names["model"].gaps(items=names["available"])["categories"].str.contains("Horror").any()
-    assert (tmp_path / "gaps.html").exists()

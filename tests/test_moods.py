@@ -97,6 +97,14 @@ def test_the_frame_of_moods(described):
     pd.testing.assert_frame_equal(frame, described.moods(3, n=5, moods=4))
 
 
+def test_moods_share_the_history(described):
+    share = described.moods(3, n=5, moods=4).attrs["share"]
+    assert len(share) == 4
+    assert sum(share) == pytest.approx(1.0)
+    assert share == sorted(share, reverse=True)
+    assert described.moods(3, n=0).attrs["share"] == []
+
+
 def test_moods_are_named_by_what_sets_them_apart(described, trained):
     frame = described.moods(0, n=4, moods=2)
     for name, part in frame.groupby("name"):

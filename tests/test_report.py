@@ -14,9 +14,11 @@ import pytest
 from planted import planted
 
 import recgan
+from recgan.draws import wanted_vectors
 from recgan.report import comparison_table, reading, save_map, words, write_gaps, write_report
 from recgan.report.atlas import atlas
 from recgan.report.comparing import read_comparison
+from recgan.report.moods import _cloud, moods, uncertainty
 from recgan.report.page import exposure
 from recgan.report.reading import Catalogue
 from recgan.report.theme import DARK, LIGHT, plain
@@ -139,7 +141,7 @@ def test_page_tells_the_model(model, tmp_path):
     page = Page(path)
     assert path == tmp_path / "deep" / "report.html"
     assert_safe(page)
-    assert len(figures(page)) == 8  # two curves, two of realism, parts, exposure, the map twice
+    assert len(figures(page)) == 11  # two curves, two of realism, parts, exposure, map and moods twice, uncertainty
     info = model.info()
     for text in ("A test & more", "users 60", "items 40", f"interactions {info['data']['interactions']}"):
         assert text in page.words
@@ -172,7 +174,7 @@ def test_names_are_titles_with_year_or_ids(model):
 def test_hostile_titles_categories_and_users_stay_text(hostile, tmp_path):
     page = Page(write_report(hostile, tmp_path / "r.html", title=HOSTILE[0]))
     assert_safe(page)
-    assert len(figures(page)) == 8
+    assert len(figures(page)) == 11
     for text in (HOSTILE[0], HOSTILE[1], HOSTILE[4], HOSTILE[5], HOSTILE[7], "line break and turned"):
         assert text in page.text
     assert "User <img src=x onerror=alert(" in page.text
@@ -184,7 +186,7 @@ def test_hostile_names_in_a_comparison_and_on_the_map(hostile, tmp_path):
     table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
     page = Page(write_report(hostile, tmp_path / "r.html", comparison=table))
     assert_safe(page)
-    assert len(figures(page)) == 9
+    assert len(figures(page)) == 12
     save_map(hostile, tmp_path / "map.png")
 
 
@@ -199,7 +201,7 @@ def test_item_table_without_anything_known(model, tmp_path):
 def test_no_adversarial_loss_and_no_ranking_phase(interactions, tmp_path):
     page = Page(write_report(small(interactions, adversarial="none", epochs=0), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == 8
+    assert len(figures(page)) == 11
     assert "no adversarial loss, draws only" in page.words
 
 
@@ -209,7 +211,7 @@ def test_no_game(model, tmp_path, epochs):
     game = {"curve": [], "before": 0.5, "after": 0.5, "kept": False}
     page = Page(write_report(renamed(model, model.item_table, ranking=ranking, game=game), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == (6 if epochs else 4)
+    assert len(figures(page)) == (9 if epochs else 7)
     assert ("No epoch was trained" in page.text) == (not epochs)
     assert "not played" in page.text
 
@@ -293,12 +295,6 @@ def test_map_finds_the_planted_groups(model):
     assert apart[same].mean() < 0.7 * apart[~same].mean()
     assert found.users.shape == (2, 2)
     assert found.draws.shape == (2, 4, 2)
-
-
-def test_draws_are_unit_vectors_that_explore_uses(model):
-    drawn = reading.draws(model, [3, 4])
-    assert drawn.shape == (2, 4, 16)
-    np.testing.assert_allclose(np.linalg.norm(drawn, axis=-1), 1.0, rtol=1e-5)
 
 
 def test_history_is_newest_first(model, interactions):
@@ -402,7 +398,7 @@ def test_comparison_in_the_page(model, tmp_path):
     first = write_report(model, tmp_path / "a.html", comparison=table)
     page = Page(first)
     assert_safe(page)
-    assert len(figures(page)) == 10
+    assert len(figures(page)) == 13
     assert "recgan 0.4321 0.4100 \N{EN DASH} 0.4500 < 0.001" in page.words
     assert "EASE 0.2500 0.2000 \N{EN DASH} 0.3000 \N{EN DASH}" in page.words
     second = write_report(model, tmp_path / "b.html", comparison=tmp_path / "c.csv")
@@ -465,6 +461,79 @@ def test_ideal_items_of_the_example_users(model, tmp_path):
     page = Page(write_report(bare, tmp_path / "b.html", users=[3]))
     assert "The item table has no attributes to decode, so only the nearest items are told." in page.words
     assert "Ideal items" not in Page(write_report(model, tmp_path / "n.html", users=[])).words
+
+
+def section(page: Page, name: str) -> str:
+    """All words of the section with an id."""
+    inside = page.source.split(f'<section id="{name}">')[1].split("</section>")[0]
+    return " ".join(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", inside, flags=re.DOTALL).split())
+
+
+def test_moods_of_the_example_users(model, tmp_path):
+    told = section(Page(write_report(model, tmp_path / "r.html", users=[3, 11])), "moods")
+    names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    for user in (3, 11):
+        card = told.split(f"User {user} ")[1]
+        found = model.moods(user, 5, 4)
+        for (_, part), share in zip(found.groupby("mood"), found.attrs["share"], strict=True):
+            assert f"{part['name'].iloc[0]} {words.percent(share)}".replace("\N{NO-BREAK SPACE}", " ") in card
+            for row in part.itertuples():
+                assert names[row.item_id] in card
+                assert f"{row.score:.2f}" in card
+    assert "64 draws of the noise a user" in told
+
+
+def test_every_draw_has_the_colour_of_the_nearest_mood(model):
+    card = moods(model, Catalogue.of(model), [3])["cards"][0]
+    query = model._query(model._known([3]), items=None, exclude=None, filter_seen=True)
+    found, names = model._find_moods(query, 5, 4)
+    assert [one["name"] for one in card["lists"]] == names
+    drawn = wanted_vectors(model._blocks, query.histories, 64, model._config.seed)[0]
+    cloud = _cloud("user 3", drawn, found)
+    for mood, one in enumerate(found):
+        place = int((drawn @ one.vector).argmax())
+        assert cloud.nearest[place] == mood
+        np.testing.assert_allclose(cloud.draws[place], cloud.moods[mood], atol=1e-5)
+    assert cloud.draws.shape == (64, 2)
+
+
+def test_no_moods_and_no_uncertainty_are_told(model, tmp_path, monkeypatch):
+    nobody = Page(write_report(model, tmp_path / "n.html", users=[]))
+    assert section(nobody, "moods") == "Moods No user has a history, so there are no moods."
+    assert "a star one of the users" not in section(nobody, "uncertainty")
+    monkeypatch.setattr("recgan.report.moods.ALIKE", 3.0)
+    alike = Page(write_report(model, tmp_path / "a.html", users=[3]))
+    assert "The draws of the noise are alike" in section(alike, "moods")
+    assert "there is no uncertainty to tell" in section(alike, "uncertainty")
+    assert len(figures(alike)) == 8
+
+
+def test_a_user_who_has_everything_gets_no_moods(tmp_path):
+    pairs = [(user, item) for user in range(6) for item in "abc"]
+    frame = pd.DataFrame(pairs, columns=["user_id", "item_id"])
+    held_out = recgan.Holdout(frame.iloc[[0]], frame.iloc[[1]])
+    page = Page(write_report(recgan.train(frame, validation=held_out, config=recgan.Config(**SMALL)), tmp_path / "r"))
+    assert section(page, "moods") == "Moods Nothing is left to list, so there are no moods."
+
+
+def test_uncertainty_of_the_example_users(model, interactions, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+    told, values = section(page, "uncertainty"), model.uncertainty().set_index("user_id")["uncertainty"]
+    lengths = interactions["user_id"].value_counts()
+    assert f"60 users, median {values.median():.3g};" in told
+    for user in (3, 11):
+        surer = words.percent((values > values[user]).mean()).replace("\N{NO-BREAK SPACE}", " ")
+        assert f"{user} {lengths[user]} {values[user]:.3f} {surer} of users" in told
+    both = pd.DataFrame({"value": values, "length": lengths})
+    expected = both.corr("spearman").loc["value", "length"]
+    assert f"history {words.accuracy(expected)}." in told
+
+
+def test_only_so_many_users_are_drawn_but_all_who_are_marked(model, monkeypatch):
+    monkeypatch.setattr("recgan.report.moods.MOST_USERS", 7)
+    some = uncertainty(model, [3, 11, 12])
+    assert 7 <= some["n_users"] <= 10
+    assert [row["user"] for row in some["rows"]] == ["3", "11", "12"]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from recgan.cli.gaps import gaps, ideal
 from recgan.cli.guard import INTERRUPTED, Guarded
 from recgan.cli.judging import compare, evaluate
 from recgan.cli.making import demo, report, train
+from recgan.cli.moods import moods, uncertainty
 from recgan.cli.serving import batch, recommend
 
 app = typer.Typer(
@@ -29,6 +30,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     evaluate: "recgan evaluate lists truth.csv --metric ndcg@10 --metric recall@20",
     compare: "recgan compare lists rival.csv truth.csv --metric ndcg@10",
     report: "recgan report model --out report.html",
+    moods: "recgan moods model 42 -n 5 --moods 4",
+    uncertainty: "recgan uncertainty model --users some.csv --out uncertainty.csv",
     ideal: "recgan ideal model 42 --items available.csv",
     gaps: "recgan gaps model --out gaps.html --items available.csv",
 }

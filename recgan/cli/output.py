@@ -68,6 +68,11 @@ def as_table(frame: pd.DataFrame) -> str:
     return "".join(lines)
 
 
+def printable(text: str) -> str:
+    """A text that no terminal obeys, on one line."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def note(text: str) -> None:
     """Say something that is no data, on stderr."""
     print(text, file=sys.stderr)
@@ -92,7 +97,7 @@ def check_writable(path: Path) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return "".join(character if character.isprintable() else "?" for character in str(value))
+    return printable(str(value))
 
 
 def _finite(value: Any) -> Any:

@@ -36,6 +36,11 @@ class Engine(StrEnum):
 
 
 LengthOption = Annotated[int, typer.Option("--n", "-n", min=0, help="Most items in a list.")]
+UserArgument = Annotated[str | None, typer.Argument(help="A user's id; may be left out with --history.")]
+ExcludeOption = Annotated[list[str] | None, typer.Option(help="Items that must not be listed: ID or ID,ID.")]
+HistoryOption = Annotated[
+    list[str] | None, typer.Option(help="ID,ID: what the user had, oldest first, instead of what the model knows.")
+]
 UnknownOption = Annotated[
     OnUnknown, typer.Option(help="What an unknown user gets: the general list, nothing, or an error.")
 ]
@@ -47,12 +52,10 @@ CalibrationOption = Annotated[
 
 def recommend(
     model: ModelArgument,
-    user: Annotated[str | None, typer.Argument(help="A user's id; may be left out with --history.")] = None,
+    user: UserArgument = None,
     n: LengthOption = 10,
-    exclude: Annotated[list[str] | None, typer.Option(help="Items that must not be listed: ID or ID,ID.")] = None,
-    history: Annotated[
-        list[str] | None, typer.Option(help="ID,ID: what the user had, oldest first, instead of what the model knows.")
-    ] = None,
+    exclude: ExcludeOption = None,
+    history: HistoryOption = None,
     explore: Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")] = 0.0,
     calibration: CalibrationOption = 0.0,
     seed: Annotated[int, typer.Option(help="Of what is random at explore > 0.")] = 0,
@@ -78,7 +81,7 @@ def recommend(
     )
     if lists.attrs["fallback_users"]:
         note(f"user {user} is unknown: this is the general list")
-    show(_with_titles(lists, loaded.item_table), form)
+    show(with_titles(lists, loaded.item_table), form)
 
 
 def batch(
@@ -119,7 +122,8 @@ def _recommended(model: Recommender, user: int | str | None, n: int, **options: 
         ) from None
 
 
-def _with_titles(lists: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+def with_titles(lists: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """Lists with the titles of their items, where the model knows any, and without a user who has no name."""
     names = list(lists.columns)
     if lists["user_id"].isna().any():
         names.remove("user_id")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recgan.draws import wanted_vectors
 from recgan.recommender import Recommender
-from recgan.report import reading
 from recgan.report.reading import Catalogue
 from recgan.report.theme import HUES, LIGHT, plain
 
@@ -71,7 +71,7 @@ def atlas(model: Recommender, catalogue: Catalogue, users: list[Any]) -> Atlas |
     """
     names = [f"user {plain(user, 20)}" for user in users]
     wanted = model.user_vectors(users).to_numpy() if users else np.empty((0, 0))
-    varied = reading.draws(model, users) if users else np.empty((0, 0, 0))
+    varied = wanted_vectors(model._blocks, model._known(users).histories) if users else np.empty((0, 0, 0))
     return mapped(model, catalogue, catalogue.by_popularity[:DRAWN], names, wanted, varied)
 
 

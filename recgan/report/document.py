@@ -10,6 +10,7 @@ import pandas as pd
 
 from recgan.errors import ConfigError
 from recgan.recommender import Recommender
+from recgan.report import moods as noise
 from recgan.report import page as sections
 from recgan.report import reading, words
 from recgan.report.atlas import atlas, draw
@@ -68,6 +69,8 @@ def page(model: Recommender, comparison: pd.DataFrame | None, users: Any, title:
         ordered=model._histories.ordered,
         examples=sections.examples(model, catalogue, chosen),
         ideal=sections.ideal(model, catalogue, chosen),
+        moods=noise.moods(model, catalogue, chosen),
+        uncertainty=noise.uncertainty(model, chosen),
         similar=sections.similar(model, catalogue),
     )
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recgan.report.theme import LIGHT
+from recgan.report.theme import HUES, LIGHT, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from recgan.report.moods import Cloud
 
 FIDELITY = (
     ("energy_distance", "energy distance", "accent"),
@@ -182,3 +184,47 @@ def exposure(figure: Figure, taken: np.ndarray, shown: np.ndarray) -> None:
     axes.set_xlabel("items, the most popular first (% of the catalogue)")
     axes.set_ylabel("cumulative share (%)")
     axes.legend(loc="lower right")
+
+
+def draws(figure: Figure, clouds: Sequence[Cloud], columns: int) -> None:
+    """The draws of the noise for some users, one panel each, in the colours of the moods nearest to them.
+
+    Args:
+        figure: an empty figure.
+        clouds: one a panel.
+        columns: panels side by side.
+    """
+    grid = figure.subplots(-(-len(clouds) // columns), columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, cloud in zip(grid, clouds, strict=False):
+        for mood, place in enumerate(cloud.moods):
+            colour, own = LIGHT[HUES[mood]], cloud.draws[cloud.nearest == mood]
+            axes.plot(*own.T, "o", color=colour, markersize=5, markeredgewidth=0, alpha=0.7)
+            axes.plot(*place, "D", color=colour, markersize=9, markeredgecolor=LIGHT["ink"], markeredgewidth=1.2)
+        axes.set_title(cloud.name, fontsize=10.5)
+        axes.margins(0.1)
+
+
+def uncertainty(figure: Figure, lengths: np.ndarray, values: np.ndarray, marked: Sequence[Mapping[str, Any]]) -> None:
+    """Uncertainty against the length of the history, its distribution beside it, and some users by their names.
+
+    Args:
+        figure: an empty figure.
+        lengths: of the histories, (B,) int64, at least 1.
+        values: uncertainty, (B,).
+        marked: user, length and value of those who are named.
+    """
+    axes, beside = figure.subplots(1, 2, sharey=True, width_ratios=(5, 1))
+    axes.plot(lengths, values, "o", color=LIGHT["accent"], markersize=3, markeredgewidth=0, alpha=0.45)
+    for row in marked:
+        point = (row["length"], row["value"])
+        axes.plot(*point, "*", color=LIGHT["ink"], markersize=13, markeredgecolor=LIGHT["paper"], markeredgewidth=0.8)
+        name = plain(row["user"], 14)
+        axes.annotate(name, point, (0, 8), textcoords="offset points", ha="center", fontweight="bold")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("length of the history")
+    axes.set_ylabel("uncertainty")
+    beside.hist(values, bins=20, orientation="horizontal", color=LIGHT["other"])
+    beside.set_axis_off()

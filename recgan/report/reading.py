@@ -1,4 +1,4 @@
-"""What the report reads from a model: names of items, counts, histories, and draws over the noise."""
+"""What the report reads from a model: names of items, counts and histories."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from recgan.recommender import Recommender
 from recgan.report.theme import plain
@@ -83,13 +82,3 @@ def history(model: Recommender, user: Any) -> np.ndarray:
     """Item numbers of a known user, newest first where the model knows an order, (length,) int64."""
     items = model._histories.of(model._one_user(user))
     return items[::-1] if model._histories.ordered else items
-
-
-def draws(model: Recommender, users: list[Any]) -> np.ndarray:
-    """Unit wanted vectors of B known users under the S vectors of the noise bank, (B, S, D) float32."""
-    blocks = model._blocks
-    numbers = np.array([model._one_user(user) for user in users], np.int64)
-    with torch.no_grad():
-        conditions = blocks.conditions(model._histories.take(numbers))
-        wanted = blocks.generator.wanted(conditions, torch.from_numpy(blocks.noise))
-        return np.asarray(torch.nn.functional.normalize(wanted, dim=-1).numpy())
