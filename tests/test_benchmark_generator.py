@@ -109,7 +109,7 @@ def played(kind: str, module: type, adversarial: str = "none"):
     config = Config(embedding_dim=8, hidden_dim=8, noise_dim=3, adversarial=adversarial)
     made = build_generator(config, kind, {"vectors": torch.randn(N, 8)}, window=4)
     settings = {"learning_rate": 1e-3, "weight_decay": 0.0, "n_steps": 3, "full_softmax": True}
-    game = module(made, Discriminator(8, 8, 2, 8), config, game=True, **settings)
+    game = module(made, Discriminator(8, 8, 2, 8), config, phase="game", **settings)
     items = torch.tensor([[1, 2, 3], [4, 5, 0], [0, 0, 0]])
     mask = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
     targets, there = torch.tensor([[4, 5], [7, 0], [8, 9]]), torch.tensor([[True, True], [True, False], [True, True]])

@@ -28,9 +28,10 @@ REFIT_SHARE = 0.5
 
 MOOD_ITEMS = 4
 """Items that are alike, which one draw of the noise learns to explain together."""
-MOOD_USERS = 128
-"""Most users in a batch of them."""
-MOOD_RATE = 2e-3
+MOOD_USERS, MOOD_TOKENS = 128, 8192
+"""Most users in a batch of slates, and history items that they may have where these are read in order."""
+MOOD_RATES = {"bag": 2e-3, "sequence": 5e-3}
+"""Learning rate of the variation, by encoder."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,15 @@ class Phases:
     def moods(self, blocks: Blocks) -> Blocks:
         """The generator with a variation that tells the moods of a user apart; the rest of it stays as it is."""
         histories, steps = self.data.whole, self.config.mood_steps
-        batches = self._slates(histories, min(MOOD_USERS, self.plan.game_users), MOOD_ITEMS, 2, blocks.space)
+        ordered = self.plan.encoder == "sequence"
+        users = min(MOOD_USERS, max(16, MOOD_TOKENS // self.plan.window)) if ordered else MOOD_USERS
+        batches = self._slates(histories, users, MOOD_ITEMS, 2, blocks.space)
         if not steps or not len(batches):
             return blocks
         epochs = -(-steps // len(batches))
         generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
-        module = self._module(generator, judge, batches.trend, "moods", steps, share=0.1, learning_rate=MOOD_RATE)
+        rate = MOOD_RATES[self.plan.encoder]
+        module = self._module(generator, judge, batches.trend, "moods", steps, share=0.1, learning_rate=rate)
         with seeded(self.config.seed):
             run_phase(module, batches, epochs, None, self.config, "moods", -(-steps // epochs))
         return replace(blocks, generator=served_copy(generator, module.average))

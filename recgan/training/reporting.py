@@ -42,8 +42,8 @@ DISCRIMINATOR_WINS = 0.95
 CONDITION_IGNORED = 0.01
 """Nats that held-out items lose when users exchange their conditions, below which the condition is ignored."""
 ADVICE = {
-    "draws are alike": "the noise is ignored: moods, uncertainty and explore will show next to nothing; play a longer "
-    "game (adversarial_epochs), raise slate_size, so that one draw must explain more items, or noise_dim",
+    "draws are alike": "the noise is ignored: moods, uncertainty and ideal items will show next to nothing; raise "
+    "mood_steps, in which only the noise learns, or noise_dim; or the histories are too short to have moods",
     "lists are alike": "everybody gets the same list: the histories may be too short or too few to tell users apart; "
     "check that user and item ids are not mixed up, train longer (epochs, patience) and look at the popularity weight",
     "discriminator wins": "the discriminator wins everything: its gradient teaches the generator nothing; lower "
