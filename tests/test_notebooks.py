@@ -51,7 +51,7 @@ def test_what_only_a_generator_gives(small_config, monkeypatch, tmp_path):
     assert names["sure"].shape == (5, 2)
     assert names["sure"].notna().all(axis=None)
     assert len(names["ideal"]) == 3
-    assert names["model"].gaps(items=names["available"])["categories"].str.contains("Horror").any()
+    assert names["gaps"]["categories"].str.contains("Horror").any()
     assert (tmp_path / "gaps.html").exists()
     assert len(names["plt"].get_fignums()) == 4
     names["plt"].close("all")

@@ -501,6 +501,7 @@ def test_no_moods_and_no_uncertainty_are_told(model, tmp_path, monkeypatch):
     nobody = Page(write_report(model, tmp_path / "n.html", users=[]))
     assert section(nobody, "moods") == "Moods No user has a history, so there are no moods."
     assert "a star one of the users" not in section(nobody, "uncertainty")
+    assert "mathdefault" not in nobody.source
     monkeypatch.setattr("recgan.report.moods.ALIKE", 3.0)
     alike = Page(write_report(model, tmp_path / "a.html", users=[3]))
     assert "The draws of the noise are alike" in section(alike, "moods")

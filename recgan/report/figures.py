@@ -222,9 +222,19 @@ def uncertainty(figure: Figure, lengths: np.ndarray, values: np.ndarray, marked:
         axes.plot(*point, "*", color=LIGHT["ink"], markersize=13, markeredgecolor=LIGHT["paper"], markeredgewidth=0.8)
         name = plain(row["user"], 14)
         axes.annotate(name, point, (0, 8), textcoords="offset points", ha="center", fontweight="bold")
-    axes.set_xscale("log")
+    _log_ticks(axes)
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("length of the history")
     axes.set_ylabel("uncertainty")
     beside.hist(values, bins=20, orientation="horizontal", color=LIGHT["other"])
     beside.set_axis_off()
+
+
+def _log_ticks(axes: Axes) -> None:
+    """A logarithmic axis of counts that are written out: the page knows no formulas."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
