@@ -134,7 +134,8 @@ class Generative(BaseRecommender):
 
         Returns:
             A frame user_id, uncertainty (mean 1 - cosine over the pairs of 64 draws, float64, >= 0), in the order
-            asked for. Where it is small the generator is sure, and its lists are the better ones.
+            asked for. Where it is small the generator is sure: it falls with the length of the history, and measured on
+            unseen users of MovieLens the surest are served best, also among equally long histories.
 
         Raises:
             DataError: when a user is asked for twice.

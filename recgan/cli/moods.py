@@ -83,7 +83,7 @@ def uncertainty(
 ) -> None:
     """How far apart the generator's draws for a user lie.
 
-    Where it is small the generator is sure, and its lists are the better ones.
+    Where it is small the generator is sure; measured on MovieLens, those users are also served best.
     """
     if out is not None:
         _check_file(out)
