@@ -1,4 +1,4 @@
-"""Draws from the generator: the vectors that users want under the noise, how far they lie apart, and typical ones."""
+"""Draws from the generator: the vectors that users want under the noise, and typical ones."""
 
 from __future__ import annotations
 
@@ -34,26 +34,6 @@ def wanted_vectors(blocks: Blocks, histories: Histories, n_draws: int | None = N
             drawn = blocks.generator.wanted(blocks.conditions(histories.take(rows)), noise)
             wanted[rows] = torch.nn.functional.normalize(drawn, dim=-1).numpy()
     return wanted
-
-
-def spread(wanted: np.ndarray) -> np.ndarray:
-    """How far the draws of each user lie apart: mean 1 - cosine over all pairs of them.
-
-    Args:
-        wanted: unit wanted vectors, (B, S, D) float32.
-
-    Returns:
-        (B,) float64, in [0, 2]; 0 for a single draw.
-
-    Example:
-        >>> spread(np.array([[[1.0, 0.0], [0.0, 1.0]]]))
-        array([1.])
-    """
-    n_draws = wanted.shape[1]
-    if n_draws < 2:
-        return np.zeros(len(wanted))
-    square = np.square(wanted.sum(axis=1, dtype=np.float64)).sum(axis=1)  # n + sum of the cosines of all pairs
-    return np.asarray(np.maximum(1.0 - (square - n_draws) / (n_draws * (n_draws - 1)), 0.0))
 
 
 def unlike(vectors: np.ndarray, n: int) -> np.ndarray:

@@ -50,12 +50,20 @@ class ItemTraits:
     vectors: np.ndarray
 
     @classmethod
-    def of(cls, histories: Histories, items: pd.DataFrame, vectors: np.ndarray, profiles: np.ndarray) -> ItemTraits:
+    def of(
+        cls,
+        histories: Histories,
+        items: pd.DataFrame,
+        categories: np.ndarray,
+        vectors: np.ndarray,
+        profiles: np.ndarray,
+    ) -> ItemTraits:
         """Traits from the training interactions and the item table.
 
         Args:
             histories: training interactions of U users over N items.
-            items: one row an item, in the order of the item numbers; `categories` and `year` are read where they exist.
+            items: one row an item, in the order of the item numbers; `year` is read where it exists.
+            categories: of the items, from `category_matrix`.
             vectors: unit item vectors, (N, D) float32.
             profiles: features of the users, (U, P) float32 from `user_profiles`.
 
@@ -66,7 +74,7 @@ class ItemTraits:
         return cls(
             popularity=popularity,
             trend=_trend(histories),
-            categories=category_matrix(items)[0],
+            categories=categories,
             year=_years(items),
             audience=_audience(histories, profiles),
             vectors=vectors,

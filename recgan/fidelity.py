@@ -258,16 +258,32 @@ def noise_sensitivity(draws: Floats, vectors: Floats | None = None, k: int = 10)
     return found
 
 
+def spread(draws: Floats) -> Floats:
+    """How far the draws of each user lie apart: mean 1 - cosine over all pairs of them.
+
+    Args:
+        draws: unit wanted vectors, (B, S, D) floats.
+
+    Returns:
+        (B,) float64, in [0, 2]; 0 for a single draw.
+
+    Example:
+        >>> spread(np.array([[[1.0, 0.0], [0.0, 1.0]]]))
+        array([1.])
+    """
+    n_draws = draws.shape[1]
+    if n_draws < 2:
+        return np.zeros(len(draws))
+    square = np.square(draws.sum(axis=1, dtype=np.float64)).sum(axis=1)  # n + sum of the cosines of all pairs
+    return np.asarray(np.maximum(1.0 - (square - n_draws) / (n_draws * (n_draws - 1)), 0.0))
+
+
 def noise_sensitivities(draws: Floats, vectors: Floats | None = None, k: int = 10) -> tuple[Floats, Floats]:
     """Both distances of every user, (B,) float64 each; arguments as in `noise_sensitivity`."""
     draws = np.asarray(draws, np.float64)
-    n = draws.shape[1]
-    unit = draws / np.maximum(np.linalg.norm(draws, axis=2, keepdims=True), 1e-12)
-    first, second = np.triu_indices(n, 1)
-    if not len(first):
-        return np.zeros(len(draws)), np.zeros(len(draws))
-    cosine = 1.0 - np.einsum("bpd,bpd->bp", unit[:, first], unit[:, second]).mean(axis=1)
-    if vectors is None:
+    cosine = spread(draws / np.maximum(np.linalg.norm(draws, axis=2, keepdims=True), 1e-12))
+    first, second = np.triu_indices(draws.shape[1], 1)
+    if vectors is None or not len(first):
         return cosine, np.zeros(len(draws))
     k = min(k, len(vectors))
     top = np.argpartition(-(draws @ vectors.T), k - 1, axis=2)[:, :, :k]  # (B, S, D) x (D, N) -> (B, S, k)

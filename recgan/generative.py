@@ -12,15 +12,14 @@ import torch
 from recgan import moods as taste
 from recgan.attributes import AttributeDecoder
 from recgan.config import Config
-from recgan.draws import spread, unlike, wanted_vectors
+from recgan.draws import unlike, wanted_vectors
 from recgan.errors import ConfigError, DataError
+from recgan.fidelity import spread
 from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey
-from recgan.histories import Histories
 from recgan.index import ItemIndex
-from recgan.ranking import Blocks, Judge, Query, Ranker
+from recgan.ranking import Blocks, Query, Ranker
 from recgan.schema import RANK, USER
 from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
-from recgan.vocabulary import Vocabulary
 
 MOOD, NAME, UNCERTAINTY = "mood", "name", "uncertainty"
 NEAREST, GAP = "nearest_item_id", "gap"
@@ -32,39 +31,12 @@ DRAWS = 64
 
 
 class Generative(BaseRecommender):
-    """A recommender that draws the vectors which a user wants.
+    """A recommender that draws the vectors which a user wants; a subclass brings the parts of the model."""
 
-    Args:
-        users: numbers of the known users.
-        items: numbers of the items.
-        histories: interactions of the known users.
-        profiles: features of the known users, (U, P) float32.
-        item_table: item_id and what else is known of the items, one row an item in the order of the numbers.
-        blocks: the parts of stage one.
-        judge: the discriminator of stage two, or None.
-        config: settings of the training run.
-    """
-
-    def __init__(
-        self,
-        users: Vocabulary,
-        items: Vocabulary,
-        histories: Histories,
-        profiles: np.ndarray,
-        item_table: pd.DataFrame,
-        blocks: Blocks,
-        judge: Judge | None,
-        config: Config,
-    ) -> None:
-        super().__init__(users, items, histories, profiles)
-        self._item_table = item_table
-        self._blocks = blocks
-        self._judge = judge
-        self._config = config
-        self._ranker = Ranker(blocks, judge, config.n_candidates)
-
-    def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._ranker.rank(query, n)
+    _item_table: pd.DataFrame
+    _blocks: Blocks
+    _config: Config
+    _ranker: Ranker
 
     def moods(
         self,

@@ -17,7 +17,7 @@ from recgan.errors import ConfigError
 from recgan.generative import Generative
 from recgan.histories import Histories
 from recgan.index import ItemIndex
-from recgan.ranking import ABSENT, Blocks, Judge, Query
+from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
 from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import _check_n, _id_series
 from recgan.vocabulary import Vocabulary
@@ -52,8 +52,16 @@ class Recommender(Generative):
         config: Config,
         report: dict[str, Any],
     ) -> None:
-        super().__init__(users, items, histories, profiles, item_table, blocks, judge, config)
+        super().__init__(users, items, histories, profiles)
+        self._item_table = item_table
+        self._blocks = blocks
+        self._judge = judge
+        self._config = config
         self._report = report
+        self._ranker = Ranker(blocks, judge, config.n_candidates)
+
+    def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        return self._ranker.rank(query, n)
 
     @property
     def item_table(self) -> pd.DataFrame:

@@ -229,7 +229,7 @@ def test_what_a_candidate_costs_is_the_divergence_of_the_longer_list(sorted_bloc
     asked = query(10)
     asked = asked.take(np.flatnonzero(asked.histories.lengths))
     numbers = np.stack([np.random.default_rng(user).permutation(N)[:6] for user in range(len(asked.histories))])
-    mix = Calibration(asked.histories, sorted_blocks.categories, numbers)
+    mix = Calibration(asked.histories, sorted_blocks.votes, numbers)
     everybody = np.ones(len(numbers), bool)
     for place in range(3):
         costs = mix.costs()

@@ -11,6 +11,7 @@ from recgan.cli.data import FormatOption
 from recgan.cli.ids import matched, one_id
 from recgan.cli.making import ModelArgument
 from recgan.cli.output import Format, check_writable, note, show
+from recgan.cli.serving import titled
 from recgan.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def ideal(
     found = loaded.ideal_items(one_id(user, loaded.users), n, items=_offered(items, loaded))
     if not found.attrs["accuracy"]:
         note("the items of this model have no attributes: only the nearest items are told")
-    show(_with_title(found, loaded.item_table), form)
+    show(titled(found, loaded.item_table, "nearest_item_id", "nearest_title"), form)
 
 
 def gaps(
@@ -70,12 +71,3 @@ def _offered(path: Path | None, model: Recommender) -> pd.Series | None:
     from recgan.items import read_items
 
     return matched(read_items(path)["item_id"], model.items, str(path))
-
-
-def _with_title(found: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
-    if "title" not in items:
-        return found
-    titles = items.set_index("item_id")["title"].fillna("").reindex(found["nearest_item_id"])
-    names = list(found.columns)
-    names.insert(names.index("nearest_item_id") + 1, "nearest_title")
-    return found.assign(nearest_title=titles.to_numpy())[names]

@@ -124,14 +124,19 @@ def _recommended(model: Recommender, user: int | str | None, n: int, **options: 
 
 def with_titles(lists: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
     """Lists with the titles of their items, where the model knows any, and without a user who has no name."""
-    names = list(lists.columns)
     if lists["user_id"].isna().any():
-        names.remove("user_id")
-    if "title" in items:
-        titles = items.set_index("item_id")["title"].fillna("").reindex(lists["item_id"])
-        lists = lists.assign(title=titles.to_numpy())
-        names.insert(names.index("item_id") + 1, "title")
-    return lists[names]
+        lists = lists.drop(columns="user_id")
+    return titled(lists, items, "item_id", "title")
+
+
+def titled(frame: pd.DataFrame, items: pd.DataFrame, ids: str, name: str) -> pd.DataFrame:
+    """A frame with the titles of a column of item ids beside it, where the model knows any."""
+    if "title" not in items:
+        return frame
+    titles = items.set_index("item_id")["title"].fillna("").reindex(frame[ids])
+    names = list(frame.columns)
+    names.insert(names.index(ids) + 1, name)
+    return frame.assign(**{name: titles.to_numpy()})[names]
 
 
 def _read_asked(

@@ -49,6 +49,32 @@ class Dial:
         return np.asarray(np.minimum(1.0, weight * place / ((BLOCK + 1) / 2)))
 
 
+class Spice:
+    """What the candidates of B growing lists gain by luck, by being rare, and by being unlike the items above them.
+
+    Args:
+        query: what chance hangs on.
+        blocks: know how popular and how alike items are.
+        numbers: item numbers of the candidates, (B, K) int64, any where none stands.
+        dial: what each counts.
+    """
+
+    def __init__(self, query: Query, blocks: Blocks, numbers: np.ndarray, dial: Dial) -> None:
+        self.own = dial.luck * (chance(query.keys, numbers) - 0.5) - dial.popularity * blocks.popularity[numbers]
+        self.items = blocks.space[numbers]  # (B, K, Q)
+        self.alike = np.zeros(numbers.shape)
+        self.likeness = dial.likeness
+
+    def gains(self) -> np.ndarray:
+        """What every candidate gains, in deviations of relevance, (B, K) float64."""
+        return np.asarray(self.own - self.likeness * self.alike)
+
+    def add(self, columns: np.ndarray) -> None:
+        """Put a candidate (B,) into every list."""
+        above = self.items[np.arange(len(columns)), columns]
+        self.alike = np.maximum(self.alike, np.einsum("bkq,bq->bk", self.items, above))
+
+
 def arranged(
     query: Query, blocks: Blocks, numbers: np.ndarray, relevance: np.ndarray, n: int, dial: Dial | None = None
 ) -> np.ndarray:
@@ -72,24 +98,25 @@ def arranged(
     dial, rows = dial or Dial(), np.arange(len(numbers))
     safe, free = np.where(numbers == ABSENT, 0, numbers), np.isfinite(relevance)
     merit = _standardised(relevance, free)
-    luck = chance(query.keys, safe) - 0.5 if query.explore else np.zeros(safe.shape)
-    spice = dial.luck * luck - dial.popularity * blocks.popularity[safe]
-    items, alike = blocks.space[safe], np.zeros(numbers.shape)  # (B, K, Q)
-    mix = Calibration(query.histories, blocks.categories, safe) if query.rules.calibration else None
+    spice = Spice(query, blocks, safe, dial) if query.explore else None
+    mix = Calibration(query.histories, blocks.votes, safe) if query.rules.calibration else None
     place = np.broadcast_to(n + np.arange(numbers.shape[1]), numbers.shape).copy()
     most = min(n, numbers.shape[1])
     strengths, weights = dial.strengths(query.explore, most), dial.calibrations(query.rules.calibration, most)
     for step, (strength, weight) in enumerate(zip(strengths, weights, strict=True)):
-        value = (1.0 - weight) * merit + strength * (spice - dial.likeness * alike)
+        value = (1.0 - weight) * merit
+        if spice is not None:
+            value += strength * spice.gains()
         if mix is not None:
             value -= weight * DIVERGENCE * mix.costs()
         best = np.where(free, value, -np.inf).argmax(axis=1)
         there = free[rows, best]
         place[rows[there], best[there]] = step
         free[rows, best] = False
+        if spice is not None:
+            spice.add(best)
         if mix is not None:
             mix.add(best, there)
-        alike = np.maximum(alike, np.einsum("bkq,bq->bk", items, items[rows, best]))
     return place.argsort(axis=1, kind="stable")
 
 

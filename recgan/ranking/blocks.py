@@ -152,6 +152,12 @@ class Blocks:
             return wanted.numpy() * share[:, None]
 
     @cached_property
+    def votes(self) -> np.ndarray:
+        """One vote an item, shared equally among its categories, (N, Q) float64; zeros for an item without any."""
+        votes = (self.categories > 0).astype(np.float64)
+        return np.asarray(votes / np.maximum(votes.sum(axis=1, keepdims=True), 1.0))
+
+    @cached_property
     def space(self) -> np.ndarray:
         """Unit rows in which items are alike that please the same people and share categories, (N, Q) float32."""
         with torch.no_grad():

@@ -15,13 +15,11 @@ class Calibration:
 
     Args:
         histories: of the B users.
-        categories: of the items, (N, Q); what is above 0 counts, an item shares one vote among its categories.
+        votes: of the items for their categories, (N, Q) float64, as `Blocks.votes` has them.
         numbers: item numbers of the candidates, (B, K) int64, any where none stands.
     """
 
-    def __init__(self, histories: Histories, categories: np.ndarray, numbers: np.ndarray) -> None:
-        votes = (categories > 0).astype(np.float64)
-        votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1.0)
+    def __init__(self, histories: Histories, votes: np.ndarray, numbers: np.ndarray) -> None:
         taste = np.asarray(histories.matrix() @ votes)  # (B, N) x (N, Q) -> (B, Q)
         self.taste = taste / np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
         self.votes = votes[numbers]  # (B, K, Q)

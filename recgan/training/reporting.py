@@ -8,9 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import torch
 
-from recgan.fidelity import noise_sensitivity
+from recgan.draws import wanted_vectors
+from recgan.fidelity import spread
 from recgan.histories import Histories
 from recgan.ranking import Blocks, Ranker
 from recgan.training.validation import Validation
@@ -70,19 +70,17 @@ def alarms(blocks: Blocks, validation: Validation, game: Mapping[str, Any] | Non
     query = validation.query.take(np.arange(min(256, len(validation))))
     if not len(query.histories):
         return {"spread": 0.0, "unique_items": 0.0, "overlap": 0.0, "collapsed": [], "advice": {}}
-    with torch.no_grad():
-        draws = blocks.generator.wanted(blocks.conditions(query.histories), torch.from_numpy(blocks.noise))
-    spread = noise_sensitivity(draws.numpy())["cosine"]
+    apart = float(spread(wanted_vectors(blocks, query.histories)).mean())
     lists, _ = Ranker(blocks, None, 1).rank(query, 10)
     overlap = _overlap(lists)
     raised = {
-        "draws are alike": draws.shape[1] > 1 and spread < DRAWS_ALIKE,
+        "draws are alike": len(blocks.noise) > 1 and apart < DRAWS_ALIKE,
         "lists are alike": len(lists) > 1 and overlap > LISTS_ALIKE,
         **_of_game({} if game is None else game),
     }
     names = [name for name, alarm in raised.items() if alarm]
     return {
-        "spread": spread,
+        "spread": apart,
         "unique_items": len(np.unique(lists[lists >= 0])) / len(blocks.popularity),
         "overlap": overlap,
         "collapsed": names,

@@ -177,7 +177,7 @@ class Run:
     def _traits(self, histories: Histories, blocks: Blocks) -> ItemTraits:
         """What the second stage knows of the items, in the vectors of the generator that serves."""
         vectors = blocks.generator.item_vectors().numpy()
-        return ItemTraits.of(histories, self.data.item_table, vectors, self.data.profiles)
+        return ItemTraits.of(histories, self.data.item_table, blocks.categories, vectors, self.data.profiles)
 
     def _ablation(self, blocks: Blocks, proposals: Proposals, without: float, with_judge: float) -> dict[str, float]:
         """Validation metric of every part alone and together; z on and off."""

@@ -154,7 +154,7 @@ def rankers(begun: Start, played: Played) -> dict[str, float]:
     run, blocks = begun.run, played.blocks
     data, config = run.data, run.config
     vectors = blocks.generator.item_vectors().numpy()
-    traits = ItemTraits.of(data.histories, data.item_table, vectors, data.profiles)
+    traits = ItemTraits.of(data.histories, data.item_table, blocks.categories, vectors, data.profiles)
     found = {}
     for name, discriminator in (("D", played.discriminator), ("new D", new_discriminator(config))):
         judge = Judge(discriminator, traits)

@@ -11,7 +11,8 @@ from tables import Sheet
 from tested import Tested, interval, likeness, models
 
 from recgan import moods as taste
-from recgan.draws import spread, wanted_vectors
+from recgan.draws import wanted_vectors
+from recgan.fidelity import spread
 from recgan.generative import DRAWS
 from recgan.ranking import ABSENT
 

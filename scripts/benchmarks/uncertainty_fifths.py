@@ -10,7 +10,8 @@ from scipy.stats import rankdata, spearmanr
 from tables import Sheet
 from tested import Tested, models
 
-from recgan.draws import spread, wanted_vectors
+from recgan.draws import wanted_vectors
+from recgan.fidelity import spread
 from recgan.generative import DRAWS
 
 STRATA = 10
