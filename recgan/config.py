@@ -33,15 +33,13 @@ class Config(BaseModel):
         full_softmax_items: catalogues up to this size get the softmax over every item; None follows from the data.
         n_negatives: shared uniform negatives in a step, for larger catalogues.
         adversarial: loss of the game; "none" switches it off.
-        adversarial_epochs: passes over the users in the game, more of them for few users, shorter ones for many.
-        adversarial_weight: of the game's loss beside the ranking loss.
+        adversarial_weight: of the game's loss beside the set likelihood.
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
-        slate_size: items that one draw must explain together in the game.
-        mood_steps: steps at the end in which only the noise learns, from items that are alike, to stand for moods.
-        max_metric_drop: relative fall of the validation metric at which the game is undone.
+        game_steps: steps of the game at the end, in which only the noise learns, to stand for moods.
+        slate_size: most items of a slate: alike, explained by one draw of the noise, judged together.
         n_candidates: K, proposals that the discriminator re-orders.
         time_limit: seconds that the training of the generator may take, half of them for ranking, a fifth each for
-            the game and the refit, a tenth for the moods; learning rates decay to fit. None for no limit.
+            refit and game; learning rates decay to fit. None for no limit.
         metric: what validation maximises, for example "ndcg@10".
         max_validation_users: most users that validation reads.
         seed: of everything random.
@@ -74,19 +72,17 @@ class Config(BaseModel):
     patience: int = Field(10, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0.0, le=1.0)
-    discriminator_learning_rate: float = Field(2e-3, gt=0.0, le=1.0)
+    discriminator_learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
     weight_decay: float | None = Field(None, ge=0.0)
     ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
     clip_norm: float = Field(1.0, gt=0.0)
     full_softmax_items: int | None = Field(None, ge=1)
     n_negatives: int = Field(4096, ge=1)
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
-    adversarial_epochs: int = Field(6, ge=0)
-    adversarial_weight: float = Field(0.5, ge=0.0)
+    adversarial_weight: float = Field(5.0, ge=0.0)
     gradient_penalty: float = Field(0.1, ge=0.0)
-    slate_size: int = Field(8, ge=1)
-    mood_steps: int = Field(200, ge=0)
-    max_metric_drop: float = Field(0.005, ge=0.0, lt=1.0)
+    game_steps: int = Field(400, ge=0)
+    slate_size: int = Field(4, ge=1)
     n_candidates: int = Field(100, ge=1)
     time_limit: float | None = Field(None, gt=0.0)
     metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")

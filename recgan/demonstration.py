@@ -67,7 +67,7 @@ def run(out: str | Path = "demo", *, quick: bool = False, seeds: int = 3, min_ra
 
 
 def _config(quick: bool, progress: bool = False) -> recgan.Config:
-    fast = {"epochs": 2, "adversarial_epochs": 1} if quick else {}
+    fast = {"epochs": 2, "game_steps": 20} if quick else {}
     return recgan.Config(**fast, progress=progress)
 
 

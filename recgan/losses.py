@@ -80,7 +80,7 @@ def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     Args:
         kind: "relativistic" (Jolicoeur-Martineau, ICLR 2019), "non-saturating" (Goodfellow et al., 2014),
             "wgan-gp" (Gulrajani et al., 2017) or "hinge" (Miyato et al., 2018).
-        real: logits of real pairs, any shape, float32.
+        real: logits of real slates, any shape, float32.
         fake: logits of their generated partners, the same shape.
 
     Returns:
@@ -113,19 +113,19 @@ def gradient_penalty(kind: str, judge: Judge, real: Tensor, fake: Tensor, mixing
 
     Args:
         kind: the adversarial loss; "wgan-gp" has its own penalty.
-        judge: maps vectors (B, K, D) to logits (B, K).
-        real: vectors of real pairs, (B, K, D).
-        fake: vectors of generated pairs, (B, K, D).
-        mixing: uniform numbers, (B, K, 1), the place between the two for WGAN-GP.
+        judge: maps slates (B, M, D) to logits (B,).
+        real: item vectors of real slates, (B, M, D).
+        fake: those of generated slates, (B, M, D).
+        mixing: uniform numbers, (B, 1, 1), the place between the two for WGAN-GP.
 
     Returns:
         A scalar: half the mean squared gradient norm at both, or the mean squared distance of the norm from 1.
     """
     if kind == "wgan-gp":
         between = mixing * real + (1.0 - mixing) * fake
-        norm = _gradient(judge, between).square().sum(-1).add(1e-12).sqrt()
+        norm = _gradient(judge, between).square().sum((1, 2)).add(1e-12).sqrt()
         return (norm - 1.0).square().mean()
-    squares = [_gradient(judge, vectors).square().sum(-1).mean() for vectors in (real, fake)]
+    squares = [_gradient(judge, vectors).square().sum((1, 2)).mean() for vectors in (real, fake)]
     return 0.5 * (squares[0] + squares[1])
 
 

@@ -1,6 +1,7 @@
 """The networks: condition encoders, the generator and the discriminator. None of them knows a loss or a data set.
 
-Letters: B users, L history, C condition, Z noise, S draws, D item vector, N items, K candidates, F pair features.
+Letters: B users, L history, C condition, Z noise, S draws, D item vector, N items, K candidates, M items of a slate,
+F pair features.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recgan.config import Config
+
+LIKENESS_SCALE = 10.0
+"""Of the squared length of a slate's middle, which is small, so that it is as large as the other features."""
 
 
 class BagEncoder(nn.Module):
@@ -136,6 +140,11 @@ class Generator(nn.Module):
         """Unit item vectors, (N, D) float32."""
         return functional.normalize(self.vectors, dim=1)
 
+    def centred_vectors(self) -> Tensor:
+        """Unit item vectors after their mean is taken out, (N, D) float32: what items have in common tells nothing."""
+        vectors = self.item_vectors()
+        return functional.normalize(vectors - vectors.mean(0), dim=1)
+
     def condition(self, items: Tensor, mask: Tensor) -> Tensor:
         """Condition of every user: item numbers (B, L) int64, mask (B, L) bool -> (B, C) float32."""
         if isinstance(self.encoder, SequenceEncoder):
@@ -172,58 +181,61 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges (user, item) pairs against real interactions.
+    """Judges what the model proposes against real interactions, in two parts that share no weights.
 
-    `realism(c, v)` is a projection discriminator (Miyato & Koyama, ICLR 2018) that plays the adversarial game;
-    `forward` adds what an inner product cannot hold, the pair features, and re-orders proposals. Both start at zero.
+    `realism` plays the adversarial game: are these items together what this user has in one mood? `forward` re-orders
+    the proposals of stage one by what an inner product cannot hold, the pair features. Both start at zero.
 
     Args:
         condition_dim: C.
         vector_dim: D.
         n_features: F.
-        hidden: width of its layers.
+        hidden: width of its layers, H.
     """
 
     def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int) -> None:
         super().__init__()
-        self.item = nn.Sequential(nn.Linear(vector_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
-        self.plain = nn.Linear(hidden, 1, bias=False)
-        self.projection = nn.Linear(condition_dim, hidden, bias=False)
-        self.head = nn.Sequential(nn.Linear(n_features + 1, hidden // 8), nn.GELU(), nn.Linear(hidden // 8, 1))
+        pair = condition_dim + vector_dim
+        self.item = nn.Sequential(nn.Linear(pair, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.slate = nn.Sequential(nn.Linear(2 * hidden + vector_dim + 1, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.head = nn.Sequential(nn.Linear(n_features, hidden // 8), nn.GELU(), nn.Linear(hidden // 8, 1))
         self.center: Tensor
         self.spread: Tensor
         self.register_buffer("center", torch.zeros(n_features))
         self.register_buffer("spread", torch.ones(n_features))
-        nn.init.zeros_(self.plain.weight)
-        nn.init.zeros_(self.projection.weight)
+        zero_last(self.slate)
         zero_last(self.head)
 
-    def realism(self, condition: Tensor, vectors: Tensor) -> Tensor:
-        """How real the pairs look, (B, K) float32, for conditions (B, C) and unit item vectors (B, K, D)."""
-        features = self.item(vectors)  # (B, K, H)
-        matched = (features @ self.projection(condition).unsqueeze(-1)).squeeze(-1)  # (B, K, H) x (B, H, 1) -> (B, K)
-        return self.plain(features).squeeze(-1) + matched / features.shape[-1] ** 0.5  # type: ignore[no-any-return]
-
-    def forward(self, condition: Tensor, vectors: Tensor, features: Tensor) -> Tensor:
-        """Correction of the relevance of K proposals.
+    def realism(self, condition: Tensor, slates: Tensor, present: Tensor) -> Tensor:
+        """How real a slate looks for a user; the order of its items does not count (deep sets, Zaheer et al., 2017).
 
         Args:
             condition: (B, C) float32.
-            vectors: unit item vectors, (B, K, D) float32.
+            slates: centred item vectors, (B, M, D) float32.
+            present: where an item stands, (B, M) bool, at least one a row.
+
+        Returns:
+            Logits, (B,) float32.
+        """
+        pairs = torch.cat([slates, condition.unsqueeze(1).expand(-1, slates.shape[1], -1)], dim=-1)
+        features, weights = self.item(pairs), (present / present.sum(1, keepdim=True)).unsqueeze(-1)
+        mean = (weights * features).sum(1)  # (B, H)
+        spread = (weights * (features - mean.unsqueeze(1)).square()).sum(1)
+        middle = (weights * slates).sum(1)  # (B, D)
+        likeness = LIKENESS_SCALE * middle.square().sum(1, keepdim=True)
+        together = torch.cat([mean, spread, middle, likeness], dim=1)
+        return self.slate(together).squeeze(-1)  # type: ignore[no-any-return]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Correction of the relevance of K proposals.
+
+        Args:
             features: pair features, (B, K, F) float32, in their natural units.
 
         Returns:
             Logits to be added to the block scores, (B, K) float32.
         """
-        with torch.no_grad():
-            realism = self.realism(condition, vectors)
-        return self.correct(realism, features)
-
-    def correct(self, realism: Tensor, features: Tensor) -> Tensor:
-        """The same correction from realism logits (B, K) that are known already."""
-        standard = (features - self.center) / self.spread
-        together = torch.cat([standard, torch.tanh(realism).unsqueeze(-1)], dim=-1)
-        return self.head(together).squeeze(-1)  # type: ignore[no-any-return]
+        return self.head((features - self.center) / self.spread).squeeze(-1)  # type: ignore[no-any-return]
 
 
 def build_generator(
@@ -259,7 +271,8 @@ def build_generator(
 
 def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discriminator:
     """The trained discriminator with these weights, in evaluation mode."""
-    vector_dim, condition_dim = weights["item.0.weight"].shape[1], weights["projection.weight"].shape[1]
+    vector_dim = weights["slate.0.weight"].shape[1] - 2 * config.hidden_dim - 1
+    condition_dim = weights["item.0.weight"].shape[1] - vector_dim
     discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
     discriminator.load_state_dict(dict(weights))
     return discriminator.eval().requires_grad_(False)

@@ -46,10 +46,14 @@ class Progress:
         """Show that a stage without steps has begun."""
         self._bar.add_task(name, total=1, completed=1, note="")
 
-    def epochs(self, name: str, total: int) -> Callable[[int, float], None]:
-        """A bar over epochs: call it with the number done and the metric reached."""
+    def epochs(self, name: str, total: int) -> Callable[[int, float | None], None]:
+        """A bar over epochs: call it with the number done and the metric reached, None where there is none."""
         task = self._bar.add_task(name, total=total, note="")
-        return lambda epoch, metric: self._bar.update(task, completed=epoch, note=f"metric {metric:.4f}")
+
+        def done(epoch: int, metric: float | None) -> None:
+            self._bar.update(task, completed=epoch, note="" if metric is None else f"metric {metric:.4f}")
+
+        return done
 
     def steps(self, name: str, total: int) -> Callable[[int], None]:
         """A bar over many equal steps: call it with how many more are done."""

@@ -13,7 +13,7 @@ SMALL = {
     "noise_dim": 4,
     "n_draws": 4,
     "epochs": 12,
-    "adversarial_epochs": 2,
+    "game_steps": 40,
     "batch_size": 32,
     "n_candidates": 20,
     "progress": False,

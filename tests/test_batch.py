@@ -23,7 +23,7 @@ from recgan.batch import files as batch_files
 from recgan.batch import shards as batch_shards
 from recgan.progress import Progress
 
-QUICK = {"epochs": 0, "adversarial_epochs": 0, "embedding_dim": 8, "hidden_dim": 8, "progress": False}
+QUICK = {"epochs": 0, "game_steps": 0, "embedding_dim": 8, "hidden_dim": 8, "progress": False}
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from recgan.batch import read_batch
 from recgan.cli import app
 from recgan.cli.output import as_table
 
-SETTINGS = {"epochs": 2, "adversarial_epochs": 1, "embedding_dim": 16, "hidden_dim": 32}
+SETTINGS = {"epochs": 2, "game_steps": 20, "embedding_dim": 16, "hidden_dim": 32}
 COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "moods", "uncertainty"]
 COMMANDS += ["ideal", "gaps", "demo", "data list", "data fetch"]
 
@@ -197,7 +197,7 @@ def test_recommend_knows_the_type_of_the_ids(folder, tmp_path):
     refused(call("recommend", folder, 7, "--exclude", "x"), "--exclude: 'x' is no item id of this model")
     frame = planted(n_users=12, n_items=20, n_groups=2, noise=0.0, seed=0)
     names = frame.assign(user_id=frame.user_id.astype(str), item_id=[f"A, {item}" for item in frame.item_id])
-    recgan.train(names, config=recgan.Config(epochs=0, adversarial_epochs=0, progress=False)).save(tmp_path / "m")
+    recgan.train(names, config=recgan.Config(epochs=0, game_steps=0, progress=False)).save(tmp_path / "m")
     found = table(call("recommend", tmp_path / "m", "7", "--exclude", "A, 3", "-n", 40, "--format", "csv").stdout)
     assert found.columns.tolist() == ["user_id", "item_id", "rank", "score"]
     assert "A, 3" not in found.item_id.tolist()
@@ -368,7 +368,7 @@ def test_ideal_prints_what_the_model_wants(folder, tmp_path):
 
 def test_ideal_says_that_there_are_no_attributes(tmp_path):
     frame = planted(n_users=12, n_items=20, n_groups=2, noise=0.0, seed=0)
-    recgan.train(frame, config=recgan.Config(epochs=0, adversarial_epochs=0, progress=False)).save(tmp_path / "m")
+    recgan.train(frame, config=recgan.Config(epochs=0, game_steps=0, progress=False)).save(tmp_path / "m")
     result = call("ideal", tmp_path / "m", 7, "--format", "csv")
     assert result.stderr == "the items of this model have no attributes: only the nearest items are told\n"
     assert table(result.stdout).columns.tolist() == ["user_id", "rank", "categories", "nearest_item_id", "gap"]

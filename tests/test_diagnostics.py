@@ -31,14 +31,16 @@ def blocks(model):
 
 
 def test_the_curve_of_the_game_holds_the_measurements(interactions, small_config):
-    config = small_config.changed(adversarial_epochs=9, epochs=3)
+    config = small_config.changed(game_steps=40, epochs=3)
     info = recgan.train(interactions, config=config).info()
     game = info["game"]
     assert set(game["start"]) == MEASURED
     measured = [point for point in game["curve"] if "energy_distance" in point]
     assert len(game["curve"]) > len(measured) == 4
     assert measured[-1] is game["curve"][-1]
-    assert all(set(point) >= MEASURED | {"discriminator_share", "metric", "discriminator"} for point in measured)
+    assert all(
+        set(point) >= MEASURED | {"discriminator_share", "adversarial", "discriminator", "set"} for point in measured
+    )
     assert abs(game["start"]["noise_cosine"]) < 1e-6 < measured[-1]["noise_cosine"]
     assert [one["epoch"] for one in game["pictures"]] == [None, 0, *(int(point["epoch"]) for point in measured)]
     assert sum(np.size(one["points"]) for one in game["pictures"]) < 1000
@@ -58,22 +60,42 @@ def test_measuring_changes_nothing_of_the_training(interactions, small_config, m
     assert recgan.train(interactions, config=config).item_vectors().equals(first.item_vectors())
 
 
-def test_generated_items_follow_the_softmax_and_are_unseen(blocks, validation):
+def test_slates_are_held_out_items_and_generated_ones_are_unseen(blocks, validation):
+    whole = validation.query.histories
+    known, hidden = whole.part(whole.places % 2 == 0), whole.part(whole.places % 2 == 1)
+    asked = dataclasses.replace(validation.query, histories=known, blocked=known)
+    cases = Cases.of(blocks, dataclasses.replace(validation, query=asked, truth=hidden), 3, seed=0)
+    query, truth = cases.validation.query, cases.validation.truth
+    made = generated(blocks, blocks.generator, blocks.conditions(query.histories), cases)
+    assert (cases.real.shape, made.shape) == ((len(truth), 3), (len(truth), 3))
+    for user in range(len(truth)):
+        real, fake = ([item for item in slates[user] if item >= 0] for slates in (cases.real, made))
+        assert len(real) == len(fake) == len(set(real)) == len(set(fake)) == min(3, truth.lengths[user])
+        assert set(real) <= set(truth.of(user))
+        assert not set(fake) & set(query.histories.of(user))
+
+
+def test_generated_items_follow_the_softmax(blocks, validation):
     cases = Cases.of(blocks, validation, 1, seed=0)
-    users, places = np.zeros(20_000, np.int64), np.random.default_rng(0).random(20_000)
-    many = dataclasses.replace(cases, users=users, items=users, luck=places)
-    query = cases.validation.query
+    query, rows = cases.validation.query.take(np.zeros(1, np.int64)), np.zeros(20_000, np.int64)
+    luck = np.random.default_rng(0).gumbel(size=(20_000, 60)).astype(np.float32)
+    many = dataclasses.replace(
+        cases,
+        validation=cases.validation.take(rows),
+        real=np.zeros((20_000, 1), int),
+        noise=cases.noise[rows],
+        luck=luck,
+    )
     condition = blocks.conditions(query.histories)
-    found = generated(blocks, blocks.generator, condition, many)
-    assert not query.histories.take(np.array([0])).holds(found[None]).any()
+    found = generated(blocks, blocks.generator, condition.expand(20_000, -1), many)[:, 0]
     noise = torch.from_numpy(cases.noise[:1])
-    logits = (blocks.generator.wanted(condition[:1], noise)[:, 0] @ blocks.generator.item_vectors().T).numpy()
-    chance = np.exp(query.take(np.array([0])).mask(logits)[0].astype(np.float64))
+    logits = (blocks.generator.wanted(condition, noise)[:, 0] @ blocks.generator.item_vectors().T).numpy()
+    chance = np.exp(query.mask(logits)[0].astype(np.float64))
     np.testing.assert_allclose(np.bincount(found, minlength=60) / 20_000, chance / chance.sum(), atol=0.015)
 
 
 def test_a_condition_that_is_ignored_and_a_discriminator_that_wins_are_seen(blocks, validation):
-    diagnostics = Diagnostics(blocks, validation, 1, seed=0)
+    diagnostics = Diagnostics(blocks, validation, 1, Config(slate_size=2))
     start = diagnostics.start()
     assert start["condition_gap"] > 0.3
     deaf = recgan.training.fitting.served_copy(blocks.generator, blocks.generator.state_dict())
@@ -86,10 +108,14 @@ def test_a_condition_that_is_ignored_and_a_discriminator_that_wins_are_seen(bloc
     assert found["energy_distance"] > start["energy_distance"]
     assert diagnostics(2, deaf, judge) == {}
     cases = diagnostics.cases
-    liked = torch.zeros(60).index_fill_(0, torch.from_numpy(np.unique(cases.items)), 1.0)
-    vectors = blocks.generator.item_vectors()
-    judge.realism = lambda condition, pairs: liked[(pairs @ vectors.T).argmax(-1)]
-    assert diagnostics._measured(1, blocks.generator, judge)["discriminator_share"] > 0.5
+    real = cases.space[cases.real[:, 0]].astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Discriminator,
+            "realism",
+            lambda self, condition, slates, there: (slates[:, 0] == torch.from_numpy(real)).all(1).float(),
+        )
+        assert diagnostics._measured(1, blocks.generator, judge)["discriminator_share"] > 0.9
 
 
 def test_nobody_to_measure_on(small_config):

@@ -80,18 +80,18 @@ def test_gradients_equal_finite_differences(kind):
 
 def test_gradient_penalty_of_a_linear_judge_is_known():
     weight = torch.tensor([3.0, 4.0])
-    vectors = torch.randn(2, 3, 2)
-    mixing = torch.rand(2, 3, 1)
-    penalty = losses.gradient_penalty("relativistic", lambda v: v @ weight, vectors, vectors + 1, mixing)
-    assert float(penalty) == pytest.approx(25.0)
-    penalty = losses.gradient_penalty("wgan-gp", lambda v: v @ weight, vectors, vectors + 1, mixing)
-    assert float(penalty) == pytest.approx(16.0)
+    vectors = torch.randn(2, 3, 2)  # slates of three items: the gradient is that of the whole slate
+    mixing = torch.rand(2, 1, 1)
+    penalty = losses.gradient_penalty("relativistic", lambda v: (v @ weight).sum(1), vectors, vectors + 1, mixing)
+    assert float(penalty) == pytest.approx(75.0)
+    penalty = losses.gradient_penalty("wgan-gp", lambda v: (v @ weight).sum(1), vectors, vectors + 1, mixing)
+    assert float(penalty) == pytest.approx((75.0**0.5 - 1.0) ** 2)
 
 
 def test_gradient_penalty_reaches_the_judge():
     judge = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.GELU(), torch.nn.Linear(4, 1))
     real, fake = torch.randn(2, 3, 2), torch.randn(2, 3, 2)
-    losses.gradient_penalty("hinge", lambda v: judge(v).squeeze(-1), real, fake, torch.rand(2, 3, 1)).backward()
+    losses.gradient_penalty("hinge", lambda v: judge(v).sum((1, 2)), real, fake, torch.rand(2, 1, 1)).backward()
     assert judge[0].weight.grad.abs().sum() > 0
 
 

@@ -31,7 +31,7 @@ def tastes(user: int) -> set[int]:
 
 @pytest.fixture(scope="module")
 def trained(small_config):
-    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "mood_steps": 150, "adversarial_epochs": 1})
+    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "game_steps": 150})
     return recgan.train(two_tastes(), config=config)
 
 
@@ -45,7 +45,7 @@ def catalogue() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def described(small_config):
-    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "mood_steps": 150, "adversarial_epochs": 1})
+    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "game_steps": 150})
     return recgan.train(two_tastes(), catalogue(), config=config)
 
 
@@ -69,14 +69,14 @@ def test_moods_tell_two_tastes_apart(name, request):
 
 
 def test_without_a_structure_there_is_nothing_to_tell_apart(small_config):
-    config = recgan.Config(**{**small_config.model_dump(), "mood_steps": 50, "adversarial_epochs": 1})
+    config = recgan.Config(**{**small_config.model_dump(), "game_steps": 50})
     pure, both = purity(recgan.train(shuffled(two_tastes(), 1), config=config), range(40))
     assert pure < 0.7
     assert both < 0.5
 
 
-def test_mood_steps_give_the_noise_its_meaning_and_leave_the_list_alone(trained, small_config):
-    settings = {**trained._config.model_dump(), "mood_steps": 0}
+def test_the_game_gives_the_noise_its_meaning_and_leaves_the_list_alone(trained, small_config):
+    settings = {**trained._config.model_dump(), "game_steps": 0}
     without = recgan.train(two_tastes(), config=recgan.Config(**settings))
     assert trained.recommend_batch(n=10).equals(without.recommend_batch(n=10))
     assert trained.uncertainty()["uncertainty"].mean() > 2 * without.uncertainty()["uncertainty"].mean()
@@ -168,7 +168,7 @@ def test_uncertainty_is_higher_for_users_without_a_pattern(small_config):
     frame = planted(n_users=200, n_items=60, n_groups=4, noise=0.0, seed=0)
     odd = frame["user_id"] % 8 >= 4
     mixed = pd.concat([frame[~odd], shuffled(frame[odd], 0)], ignore_index=True)
-    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "mood_steps": 300, "adversarial_epochs": 1})
+    config = recgan.Config(**{**small_config.model_dump(), "epochs": 30, "game_steps": 150})
     told = recgan.train(mixed, config=config).uncertainty()
     assert roc_auc_score(told["user_id"] % 8 >= 4, told["uncertainty"]) > 0.6
 

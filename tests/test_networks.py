@@ -81,24 +81,47 @@ def test_bag_is_the_sum_over_the_root():
     torch.testing.assert_close(encoder(ITEMS[:1], MASK[:1])[0], expected)
 
 
-def test_a_new_discriminator_has_no_opinion():
-    judge = Discriminator(D, D, 5, 32)
-    condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)
-    assert judge.realism(condition, vectors).abs().max() == 0
-    assert judge(condition, vectors, features).abs().max() == 0
-
-
-def test_the_discriminator_reads_condition_vector_and_features():
+def judge_and_slates(random: bool = True):
     torch.manual_seed(0)
     judge = Discriminator(D, D, 5, 32)
-    for parameter in judge.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    condition, vectors, features = torch.randn(3, D), torch.randn(3, 7, D), torch.randn(3, 7, 5)
-    base = judge(condition, vectors, features)
-    for changed in [(condition.roll(1, 0), vectors, features), (condition, vectors.roll(1, 1), features)]:
-        assert (judge(*changed) - base).abs().max() > 1e-3
-    assert (judge(condition, vectors, features + 1) - base).abs().max() > 1e-3
-    torch.testing.assert_close(judge.correct(judge.realism(condition, vectors), features), base)
+    if random:
+        for parameter in judge.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return judge, torch.randn(3, D), torch.randn(3, 4, D), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]]) > 0
+
+
+def test_a_new_discriminator_has_no_opinion():
+    judge, *slates = judge_and_slates(random=False)
+    assert judge.realism(*slates).abs().max() == 0
+    assert judge(torch.randn(3, 7, 5)).abs().max() == 0
+
+
+def test_realism_reads_condition_and_slate_and_the_head_the_features():
+    judge, condition, slates, there = judge_and_slates()
+    base = judge.realism(condition, slates, there)
+    assert base.shape == (3,)
+    assert (judge.realism(condition.roll(1, 0), slates, there) - base).abs().max() > 1e-3
+    assert (judge.realism(condition, slates.roll(1, 0), there) - base).abs().max() > 1e-3
+    features = torch.randn(3, 7, 5)
+    assert (judge(features + 1) - judge(features)).abs().max() > 1e-3
+
+
+def test_realism_counts_no_order_and_nothing_behind_the_end():
+    judge, condition, slates, there = judge_and_slates()
+    base = judge.realism(condition, slates, there)
+    torch.testing.assert_close(judge.realism(condition[:1], slates[:1].flip(1), there[:1]), base[:1])
+    other = torch.where(there[..., None], slates, torch.full_like(slates, 9.0))
+    torch.testing.assert_close(judge.realism(condition, other, there), base)
+    torch.testing.assert_close(judge.realism(condition[1:2], slates[1:2, :2], there[1:2, :2]), base[1:2])
+
+
+def test_centred_vectors_have_nothing_in_common():
+    some = generator("bag")
+    centred = some.centred_vectors()
+    torch.testing.assert_close(centred.norm(dim=1), torch.ones(N))
+    with torch.no_grad():
+        some.vectors.add_(5.0 * torch.ones(D))
+    assert centred.mean(0).norm() < some.item_vectors().mean(0).norm()
 
 
 def test_sequence_longer_than_its_positions_is_cut_by_the_window():

@@ -110,7 +110,7 @@ def test_batch_equals_single(blocks):
 class Reversing:
     """A second stage that turns its candidates round."""
 
-    def corrections(self, query, conditions, candidates, relevance):
+    def corrections(self, query, candidates, relevance):
         return np.where(candidates == ABSENT, 0.0, -2.0 * np.where(np.isfinite(relevance), relevance, 0.0))
 
 

@@ -26,7 +26,7 @@ from recgan.vocabulary import Vocabulary
 
 SMALL = {
     "epochs": 2,
-    "adversarial_epochs": 1,
+    "game_steps": 20,
     "embedding_dim": 16,
     "hidden_dim": 32,
     "noise_dim": 4,
@@ -147,7 +147,7 @@ def test_page_tells_the_model(model, tmp_path):
         assert text in page.words
     for value in info["ablation"].values():
         assert f"{value:.4f}" in page.words
-    assert "kept" in page.words or "undone" in page.words
+    assert "it leaves the lists alone" in page.words
     assert "Comparison" not in page.words
     assert list(path.parent.iterdir()) == [path]
 
@@ -201,14 +201,14 @@ def test_item_table_without_anything_known(model, tmp_path):
 def test_no_adversarial_loss_and_no_ranking_phase(interactions, tmp_path):
     page = Page(write_report(small(interactions, adversarial="none", epochs=0), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == 11
-    assert "no adversarial loss, draws only" in page.words
+    assert len(figures(page)) == 10  # no curve of the validation metric
+    assert "no adversarial loss, set likelihood only" in page.words
 
 
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_no_game(model, tmp_path, epochs):
     ranking = model.info()["ranking"] if epochs else {"curve": [], "best_epoch": 0}
-    game = {"curve": [], "before": 0.5, "after": 0.5, "kept": False}
+    game = {"curve": []}
     page = Page(write_report(renamed(model, model.item_table, ranking=ranking, game=game), tmp_path / "r.html"))
     assert_safe(page)
     assert len(figures(page)) == (9 if epochs else 7)
@@ -219,12 +219,12 @@ def test_no_game(model, tmp_path, epochs):
 def test_realism_is_told_with_pictures(model, tmp_path):
     page = Page(write_report(model, tmp_path / "r.html"))
     game = model.info()["game"]
-    assert "Generated against real items" in page.words
+    assert "Generated against real slates" in page.words
     for text in ("before the game", "epoch 1", f"{game['curve'][-1]['energy_distance']:.4f}"):
         assert text in page.words
     old = {name: value for name, value in game.items() if name not in ("start", "pictures")}
     page = Page(write_report(renamed(model, model.item_table, game=old), tmp_path / "old.html"))
-    assert "Generated against real items" not in page.words
+    assert "Generated against real slates" not in page.words
 
 
 def test_alarms_come_with_advice(model, tmp_path):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
 import math
 import sys
 
@@ -20,7 +19,7 @@ from recgan.networks import Discriminator, build_generator
 from recgan.popularity import Trend
 from recgan.ranking import Query, Weights
 from recgan.training import phases
-from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
 from recgan.training.module import ConditionalGAN
@@ -43,7 +42,7 @@ def module(encoder: str = "bag", game: bool = True, seconds: float | None = None
     torch.manual_seed(0)
     config = Config(**{"embedding_dim": 16, "hidden_dim": 32, "noise_dim": 4, **settings})
     generator = build_generator(config, encoder, {"vectors": torch.randn(N, 16)}, window=10)
-    judge, full = Discriminator(16, 16, 5, 32), config.full_softmax_items is None
+    judge, full = Discriminator(16, 16, 5, 32) if game else None, config.full_softmax_items is None
     return ConditionalGAN(
         generator,
         judge,
@@ -62,7 +61,8 @@ def batch_of(histories: Histories, encoder: str = "bag", game: bool = True):
     if encoder == "sequence" and not game:
         return next(iter(SequenceBatches(histories, 10, seed=0)))
     ordered = encoder == "sequence"
-    return next(iter(SplitBatches(histories, 64, 10, 0, ordered=ordered, set_size=6 if game else None)))
+    slates = {"slate_size": 4, "space": np.eye(N, dtype=np.float32)} if game else {}
+    return next(iter(SplitBatches(histories, 64, 10, 0, ordered=ordered, **slates)))
 
 
 def weights_of(network: torch.nn.Module):
@@ -73,48 +73,64 @@ def same(before, network) -> bool:
     return all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def step(some: ConditionalGAN, loss: torch.Tensor, which: int) -> None:
-    optimizer = some.configure_optimizers()[which]
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
+def judged(some: ConditionalGAN, batch) -> torch.Tensor:
+    """The discriminator's loss on slates of the batch."""
+    condition = some.generator.condition(batch["items"], batch["mask"])
+    real, fake = some.slates(some.generator.wanted(condition), batch)
+    return some.discriminator_loss(some.discriminator, condition, real, fake.detach(), batch["target_mask"])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("encoder", ["bag", "sequence"])
-def test_each_step_leaves_the_other_network_bit_equal(histories, encoder, kind):
-    some, batch = module(encoder, adversarial=kind), batch_of(histories, encoder)
-    before = weights_of(some.generator)
-    step(some, some.discriminator_loss(batch), 1)
+def test_each_player_moves_itself_alone(histories, encoder, kind):
+    some, batch = stirred(module(encoder, adversarial=kind)), batch_of(histories, encoder)
+    some.manual_backward = lambda loss: loss.backward()  # without a trainer
+    generator, discriminator = some.configure_optimizers()
+    before, judge = weights_of(some.generator), weights_of(some.discriminator)
+    found = some.game_losses(batch, discriminator)
     assert same(before, some.generator)
-    assert all(p.grad is None for p in some.generator.parameters())
-    some.discriminator.zero_grad(set_to_none=True)
+    moved = {name for name, value in some.discriminator.state_dict().items() if not torch.equal(judge[name], value)}
+    assert {name for name in judge if name.startswith(("item.", "slate."))} - {"slate.2.bias"} <= moved
+    assert not any(name.startswith("head.") for name in moved)
     judge = weights_of(some.discriminator)
-    step(some, sum(some.game_losses(batch).values()), 0)
+    some.discriminator.zero_grad(set_to_none=True)
+    (found["set"] + found["adversarial"]).backward()
+    generator.step()
     assert same(judge, some.discriminator)
-    assert all(p.grad is None for p in some.discriminator.parameters())
-    assert not same(before, some.generator)
+    assert all(parameter.grad is None for parameter in some.discriminator.parameters())
+    moved = {name for name, value in some.generator.state_dict().items() if not torch.equal(before[name], value)}
+    assert moved == {name for name in before if name.startswith("variation.")}
+
+
+def test_without_its_optimizer_the_discriminator_stays(histories):
+    some, batch = stirred(module()), batch_of(histories)
+    judge = weights_of(some.discriminator)
+    assert set(some.game_losses(batch)) == {"set", "adversarial", "discriminator"}
+    assert same(judge, some.discriminator)
+    assert set(stirred(module(adversarial="none")).game_losses(batch)) == {"set"}
 
 
 def stirred(some: ConditionalGAN) -> ConditionalGAN:
     """Layers that start at zero let no gradient through to the layers below: move them off zero."""
-    for parameter in [*some.generator.parameters(), *some.discriminator.parameters()]:
+    for parameter in some.parameters():
         with torch.no_grad():
             parameter.add_(0.01 * torch.randn_like(parameter))
     return some
 
 
 @pytest.mark.parametrize("encoder", ["bag", "sequence"])
-def test_every_parameter_gets_a_gradient_in_its_own_step(histories, encoder):
+def test_every_playing_parameter_gets_a_gradient(histories, encoder):
     some, batch = stirred(module(encoder)), batch_of(histories, encoder)
-    some.discriminator_loss(batch).backward()
+    judged(some, batch).backward()
     for name, parameter in some.discriminator.named_parameters():
         moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-        assert moved != name.startswith("head."), name
-    sum(some.game_losses(batch).values()).backward()
-    for name, parameter in some.generator.named_parameters():
-        assert parameter.grad is not None, name
-        assert parameter.grad.abs().sum() > 0, name
+        assert moved != (name.startswith("head.") or name == "slate.2.bias"), name  # relative: no common bias
+    for loss in ("set", "adversarial"):
+        some.zero_grad()
+        some.game_losses(batch)[loss].backward()
+        for name, parameter in some.generator.named_parameters():
+            moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+            assert moved == name.startswith("variation."), (loss, name)
 
 
 @pytest.mark.parametrize("encoder", ["bag", "sequence"])
@@ -123,13 +139,6 @@ def test_the_ranking_step_trains_all_but_the_variation(histories, encoder):
     some.ranking_loss(batch).backward()
     for name, parameter in some.generator.named_parameters():
         assert (parameter.grad is None) == name.startswith("variation."), name
-
-
-def test_the_adversarial_gradient_reaches_the_generator(histories):
-    some, batch = stirred(module()), batch_of(histories)
-    some.game_losses(batch)["adversarial"].backward()
-    assert some.generator.mean.weight.grad.abs().sum() > 0
-    assert some.generator.variation[-1].weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize(("users", "rate"), [(90, 1e-3), (4000, 2e-3), (100_000, 4e-3)])
@@ -163,16 +172,39 @@ def test_a_trend_joins_the_logits_of_its_time(histories, n_negatives):
 
 def test_the_game_takes_the_time_of_the_first_target(histories):
     trend = Trend.of(histories, 100.0 / DAY)
-    batches = SplitBatches(histories, 64, 10, 0, ordered=True, set_size=6, trend=trend)
-    batch = next(iter(batches))
+    slates = {"slate_size": 4, "space": np.eye(N, dtype=np.float32)}
+    batch = next(iter(SplitBatches(histories, 64, 10, 0, ordered=True, trend=trend, **slates)))
     assert batch["when"].shape == batch["targets"][:, 0].shape
-    plain = module("sequence")
-    told = module("sequence", trend=torch.from_numpy(trend.log_rates))
-    for some in (plain, told):
-        losses = some.game_losses(batch)
-        assert all(torch.isfinite(loss) for loss in losses.values())
-        some.ranking = float(losses["ranking"].detach())
-    assert plain.ranking != told.ranking
+    found = []
+    for told in (None, torch.from_numpy(trend.log_rates)):
+        some = module("sequence", trend=told)
+        torch.manual_seed(1)
+        found.append(float(some.game_losses(batch)["set"].detach()))
+        assert math.isfinite(found[-1])
+    assert found[0] != found[1]
+
+
+def test_generated_slates_follow_the_softmax_and_hold_nothing_known(histories):
+    some, batch = stirred(module()), batch_of(histories)
+    vectors, wanted = some.generator.centred_vectors(), some.generator.wanted(torch.randn(1, 16))
+    batch = {
+        "items": torch.tensor([[3, 5]]), "mask": torch.ones(1, 2, dtype=torch.bool), "targets": torch.tensor([[1, 2]])
+    }  # fmt: skip
+    logits = (wanted @ some.generator.item_vectors().T)[0]
+    logits[[3, 5]] = -torch.inf
+    first, both = torch.zeros(N), torch.zeros(N, N)
+    many = {name: value.expand(4000, -1) for name, value in batch.items()}
+    real, fake = some.slates(wanted.expand(4000, -1), many)
+    torch.testing.assert_close(real[0], vectors[[1, 2]])
+    numbers = torch.cdist(fake.detach(), vectors).argmin(-1)
+    assert (numbers[:, 0] != numbers[:, 1]).all()
+    first.index_add_(0, numbers[:, 0], torch.ones(4000))
+    both.index_put_((numbers[:, 0], numbers[:, 1]), torch.ones(4000), accumulate=True)
+    chance = logits.detach().softmax(0)
+    pairs = chance[:, None] * chance / (1.0 - chance[:, None])
+    pairs.fill_diagonal_(0.0)
+    assert (first / 4000 - chance).abs().max() < 0.03
+    assert (both / 4000 - pairs).abs().max() < 0.03
 
 
 def fashion(n_users: int, seed: int, days: int = 40) -> pd.DataFrame:
@@ -201,15 +233,16 @@ def test_what_is_in_fashion_is_learned_apart_from_taste(small_config):
 
 
 def test_sampled_softmax_is_used_for_large_catalogues(histories):
-    some, batch = stirred(module(full_softmax_items=10, n_negatives=20)), batch_of(histories)
-    result = some.game_losses(batch)
-    assert all(torch.isfinite(loss) for loss in result.values())
-    sum(result.values()).backward()
+    some, batch = stirred(module(game=False, full_softmax_items=10, n_negatives=20)), batch_of(histories, game=False)
+    loss = some.ranking_loss(batch)
+    assert torch.isfinite(loss)
+    loss.backward()
 
 
 def test_condition_and_target_never_share_an_item(histories):
     for ordered in (False, True):
-        for batch in SplitBatches(histories, 16, 50, seed=1, ordered=ordered, set_size=4 if ordered else None):
+        slates = {"slate_size": 4, "space": np.eye(N, dtype=np.float32)} if ordered else {}
+        for batch in SplitBatches(histories, 16, 50, seed=1, ordered=ordered, **slates):
             for row in range(len(batch["items"])):
                 condition = set(batch["items"][row][batch["mask"][row]].tolist())
                 target = set(batch["targets"][row][batch["target_mask"][row]].tolist())
@@ -218,11 +251,28 @@ def test_condition_and_target_never_share_an_item(histories):
 
 
 def test_an_ordered_target_follows_its_condition(histories):
-    for batch in SplitBatches(histories, 16, 50, seed=1, ordered=True, set_size=3):
+    wholes = [histories.of(user).tolist() for user in range(len(histories))]
+    for batch in SplitBatches(histories, 16, 50, seed=1, ordered=True):
         for row in range(len(batch["items"])):
             condition = batch["items"][row][batch["mask"][row]].tolist()
             both = condition + batch["targets"][row][batch["target_mask"][row]].tolist()
-            assert not condition or any(both == histories.of(u).tolist()[: len(both)] for u in range(len(histories)))
+            assert not condition or both in wholes
+
+
+def test_a_slate_holds_what_is_most_like_one_of_a_users_items(histories):
+    groups = np.eye(4, dtype=np.float32)[np.arange(N) % 4]
+    for ordered in (False, True):
+        for batch in SplitBatches(histories, 16, 50, seed=1, ordered=ordered, slate_size=3, space=groups):
+            for targets, there in zip(batch["targets"], batch["target_mask"], strict=True):
+                slate = targets[there]
+                assert 1 <= len(slate) <= 3
+                assert len(set(slate.tolist())) == len(slate)
+    flat = Histories.from_lists([np.arange(N)] * 50, N)
+    taken = flat.part(alike(flat, np.ones(len(flat.items), bool), groups, 3, np.random.default_rng(0)))
+    assert (taken.lengths == 3).all()
+    same = [len({item % 4 for item in taken.of(user)}) == 1 for user in range(50)]
+    assert np.mean(same) > 0.9
+    assert len({tuple(sorted(taken.of(user))) for user in range(50)}) > 20
 
 
 def test_some_conditions_are_empty(histories):
@@ -263,11 +313,9 @@ def test_with_a_clock_the_last_events_are_carved():
 
 def test_the_plan_follows_the_data_and_the_settings(histories):
     bag, sequence = (plan(Config(), histories, kind) for kind in ("bag", "sequence"))
-    assert (bag.window, bag.full_softmax, bag.game_epochs * bag.game_batches) == (1000, True, 200)
+    assert (bag.window, bag.full_softmax) == (1000, True)
     assert 20 <= sequence.window <= 200
     assert sequence.learning_rate > bag.learning_rate
-    many = histories.take(np.arange(90).repeat(2000))
-    assert 390 <= plan(Config(), many, "bag").game_epochs * plan(Config(), many, "bag").game_batches <= 410
     large = dataclasses.replace(histories, n_items=10**8)
     assert not plan(Config(), large, "bag").full_softmax
     said = {
@@ -278,8 +326,7 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
         "weight_decay": 0.3,
         "full_softmax_items": 5,
     }
-    said = Config(**said, adversarial_epochs=0)
-    assert plan(said, histories, "bag") == Plan("bag", 7, 0.0, 0, 0.5, 0.3, False, 0, 1, 128)
+    assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 0, 0.5, 0.3, False)
 
 
 def test_the_rate_falls_with_the_steps_or_with_the_time(histories):
@@ -315,8 +362,8 @@ def test_transitions_win_where_order_matters_and_neighbours_where_it_does_not():
 
 
 def test_the_generator_learns_what_was_held_out(interactions, small_config, monkeypatch):
-    settings = {**small_config.model_dump(), "adversarial_epochs": 0}
-    monkeypatch.setattr(phases, "choose_weights", lambda proposals, validation, alone: (Weights(generated=1.0), 0.5))
+    settings = {**small_config.model_dump(), "game_steps": 0}
+    monkeypatch.setattr(phases, "choose_weights", lambda proposals, validation, alone: Weights(generated=1.0))
     refitted = recgan.train(interactions, config=Config(**settings))
     monkeypatch.setattr(phases, "REFIT_SHARE", 0.0)
     plain = recgan.train(interactions, config=Config(**settings))
@@ -392,39 +439,19 @@ def test_training_leaves_torch_and_the_tables_alone(interactions, small_config):
 
 @pytest.mark.parametrize("kind", [*KINDS, "none"])
 def test_every_adversarial_loss_trains(interactions, small_config, kind):
-    config = Config(**{**small_config.model_dump(), "adversarial": kind, "epochs": 1, "max_metric_drop": 0.9})
+    config = Config(**{**small_config.model_dump(), "adversarial": kind, "epochs": 1})
     info = recgan.train(interactions, config=config).info()
-    assert info["game"]["kept"]
     assert ("discriminator" in info["game"]["curve"][0]) == (kind != "none")
     assert info["alarms"]["spread"] > 0
 
 
-def test_a_game_that_costs_accuracy_is_undone(interactions, small_config):
-    settings = {**small_config.model_dump(), "learning_rate": 0.5, "max_metric_drop": 0.0, "epochs": 0}
-    info = recgan.train(interactions, config=Config(**settings)).info()
-    game = info["game"]
-    assert game["kept"] == (game["after"] >= game["before"])
-
-
-def test_an_undone_game_leaves_everything_as_it_was(interactions, small_config, monkeypatch):
-    config = Config(**{**small_config.model_dump(), "max_metric_drop": 0.0})
-    calls = itertools.count(1)
-    monkeypatch.setattr(phases.Phases, "weighed", lambda self, blocks: _falling(self, blocks, next(calls)))
-    undone = recgan.train(interactions, config=config)
-    assert not undone.info()["game"]["kept"]
-    without = recgan.train(interactions, config=Config(**{**config.model_dump(), "adversarial_epochs": 0}))
-    assert undone.item_vectors().equals(without.item_vectors())
-    assert undone.user_vectors().equals(without.user_vectors())
-    assert undone.info()["alarms"]["spread"] == without.info()["alarms"]["spread"]
-
-
-def _falling(self, blocks, call):
-    """Weights as ever, and a metric that falls with every call."""
-    from recgan.training.validation import choose_weights, propose
-
-    proposals = propose(blocks, self.data.validation)
-    weights, _ = choose_weights(proposals, self.data.validation, Weights())
-    return dataclasses.replace(blocks, weights=weights), proposals, 1.0 / call
+def test_the_game_leaves_the_lists_alone(interactions, small_config):
+    config = small_config.changed(epochs=4)
+    with_game, without = (recgan.train(interactions, config=config.changed(game_steps=steps)) for steps in (40, 0))
+    pd.testing.assert_frame_equal(with_game.recommend_batch(n=10), without.recommend_batch(n=10))
+    assert with_game.item_vectors().equals(without.item_vectors())
+    assert without.info()["game"] == {"curve": []}
+    assert with_game.info()["alarms"]["spread"] > 1e-3 > without.info()["alarms"]["spread"]
 
 
 def test_the_report_of_a_run(model):
@@ -500,12 +527,12 @@ def test_very_few_users(small_config, n_users):
 
 def test_tune_begins_at_the_config_and_is_never_worse(interactions, small_config):
     pytest.importorskip("optuna")
-    quick = small_config.changed(epochs=3, adversarial_epochs=1)
+    quick = small_config.changed(epochs=3, game_steps=5)
     found = recgan.tune(interactions, config=quick, n_trials=3, seed=5)
-    assert (found.seed, found.adversarial_epochs, found.epochs) == (5, 1, 3)
+    assert (found.seed, found.game_steps, found.epochs) == (5, 5, 3)
     assert found == recgan.tune(interactions, config=quick, n_trials=3, seed=5)
     values = [
-        recgan.train(interactions, config=one.changed(adversarial_epochs=0)).info()["ablation"]["both + discriminator"]
+        recgan.train(interactions, config=one.changed(game_steps=0)).info()["ablation"]["both + discriminator"]
         for one in (found, quick.changed(seed=5))
     ]
     assert values[0] >= values[1]

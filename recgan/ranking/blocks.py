@@ -171,16 +171,13 @@ class Judge:
     discriminator: Discriminator
     traits: ItemTraits
 
-    def corrections(
-        self, query: Query, conditions: torch.Tensor, candidates: np.ndarray, relevance: np.ndarray
-    ) -> np.ndarray:
+    def corrections(self, query: Query, candidates: np.ndarray, relevance: np.ndarray) -> np.ndarray:
         """What the discriminator adds to the relevance of K candidates, (B, K) float32; 0 where none stands."""
         present = candidates != ABSENT
         numbers = np.where(present, candidates, 0)
         features = torch.from_numpy(self.features(query, numbers, present, relevance))
-        vectors = torch.from_numpy(self.traits.vectors[numbers])
         with torch.no_grad():
-            logits = self.discriminator(conditions, vectors, features).numpy()
+            logits = self.discriminator(features).numpy()
         return np.where(present, logits, 0.0).astype(np.float32)
 
     def features(self, query: Query, numbers: np.ndarray, present: np.ndarray, relevance: np.ndarray) -> np.ndarray:

@@ -65,10 +65,9 @@ class Ranker:
         return numbers, scores
 
     def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
-        conditions = self.blocks.conditions(query.histories)
-        wanted = self.blocks.wanted(query, conditions)
+        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
         numbers, scores = self.candidates(query, wanted, max(n, self.n_candidates))
-        return self._second_stage(query, conditions, numbers, scores, n)
+        return self._second_stage(query, numbers, scores, n)
 
     def candidates(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of stage one, exactly.
@@ -122,13 +121,13 @@ class Ranker:
         )
 
     def _second_stage(
-        self, query: Query, conditions: torch.Tensor, numbers: np.ndarray, scores: np.ndarray, n: int
+        self, query: Query, numbers: np.ndarray, scores: np.ndarray, n: int
     ) -> tuple[np.ndarray, np.ndarray]:
         k = min(self.n_candidates, numbers.shape[1])
         head, tail = scores[:, :k].copy(), scores[:, k:]
         weight = self.blocks.weights.discriminator
         if self.judge is not None and weight:
-            head += weight * self.judge.corrections(query, conditions, numbers[:, :k], head)
+            head += weight * self.judge.corrections(query, numbers[:, :k], head)
         first, head = _ordered(numbers[:, :k], head, np.lexsort((numbers[:, :k], -head), axis=1))
         if tail.shape[1]:
             lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
@@ -147,15 +146,15 @@ class Ranker:
         Returns:
             (B, K) float32, the scores that a list shows for its first `n_candidates` items.
         """
-        conditions = self.blocks.conditions(query.histories)
-        queries = self.blocks.queries(query.histories, self.blocks.wanted(query, conditions))
+        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
+        queries = self.blocks.queries(query.histories, wanted)
         scores = np.einsum("bq,bkq->bk", queries, self.blocks.columns[items])
         sparse = self.blocks.sparse_scores(query.histories)
         if sparse is not None:
             scores = scores + sparse[np.arange(len(items))[:, None], items].toarray()
         weight = self.blocks.weights.discriminator
         if self.judge is not None and weight:
-            scores = scores + weight * self.judge.corrections(query, conditions, items, scores)
+            scores = scores + weight * self.judge.corrections(query, items, scores)
         return np.asarray(scores, np.float32)
 
 

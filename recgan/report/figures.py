@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from recgan.report.moods import Cloud
 
 FIDELITY = (
-    ("energy_distance", "energy distance", "accent"),
-    ("c2st", "two-sample AUC", "accent"),
-    ("coverage", "coverage", "accent"),
-    ("condition_gap", "condition gap (nats)", "hue2"),
+    ("energy_distance", "energy distance of slates", "accent"),
+    ("c2st", "two-sample AUC of slates", "accent"),
+    ("coverage", "coverage of items", "accent"),
+    ("noise_cosine", "draws apart (1 - cosine)", "hue2"),
     ("noise_jaccard", "lists of two draws differ", "hue2"),
     ("discriminator_share", "discriminator is right", "second"),
 )
@@ -32,22 +32,15 @@ LOSSES = (
 """The panels of the losses: name in the curve, name in words, colour."""
 
 
-def metric_curve(figure: Figure, ranking: Curve, game: Curve, best_epoch: int, metric: str, kept: bool) -> None:
-    """Validation metric after every epoch, the best one marked, the game behind the ranking phase."""
+def metric_curve(figure: Figure, ranking: Curve, best_epoch: int, metric: str) -> None:
+    """Validation metric after every epoch of the ranking phase, the best one marked."""
     axes = figure.subplots()
-    for curve, name, colour, line in (
-        (ranking, "ranking phase", "accent", "-"),
-        (game, "adversarial game" if kept else "adversarial game, undone", "second", "-" if kept else "--"),
-    ):
-        if curve:
-            x, y = _line(curve, "metric", len(ranking) if curve is game else 0)
-            axes.plot(x, y, line, marker="o", color=LIGHT[colour], label=name)
+    axes.plot(*_line(ranking, "metric", 0), marker="o", color=LIGHT["accent"])
     best = [point["metric"] for point in ranking if int(point["epoch"]) == best_epoch]
     axes.plot([best_epoch] * len(best), best, "o", ms=10, mfc="none", mew=1.4, color=LIGHT["ink"], zorder=4)
     axes.margins(y=0.12)
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric)
-    _legend(axes)
     _whole_ticks(axes)
 
 

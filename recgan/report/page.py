@@ -31,17 +31,16 @@ Context = dict[str, Any]
 
 
 def curves(info: Mapping[str, Any]) -> Context:
-    """Training curves, and whether the game was kept."""
+    """Training curves, and what came of the game."""
     ranking, game = info["ranking"], info["game"]
     metric = str(info["config"]["metric"])
     context: Context = {"metric_figure": None, "loss_figure": None, "game": words.game(info)}
-    if ranking["curve"] or game["curve"]:
-        shown = (ranking["curve"], game["curve"])
+    if ranking["curve"]:
         best = int(ranking["best_epoch"])
         context["best"] = next((point for point in ranking["curve"] if int(point["epoch"]) == best), None)
-        kept = bool(game["kept"])
-        context["metric_figure"] = picture("metric", lambda f: figures.metric_curve(f, *shown, best, metric, kept))
-        context["loss_figure"] = picture("losses", lambda f: figures.loss_curves(f, *shown))
+        context["metric_figure"] = picture("metric", lambda f: figures.metric_curve(f, ranking["curve"], best, metric))
+    if ranking["curve"] or game["curve"]:
+        context["loss_figure"] = picture("losses", lambda f: figures.loss_curves(f, ranking["curve"], game["curve"]))
     return context
 
 

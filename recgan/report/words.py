@@ -112,12 +112,10 @@ def game(info: Mapping[str, Any]) -> str:
     played, config = info["game"], info["config"]
     if not played["curve"]:
         return "not played"
-    change = played["after"] / played["before"] - 1.0 if played["before"] else 0.0
-    moved = f"{config['metric']} {played['before']:.4f} → {played['after']:.4f}, {percent(change, signed=True)}"
-    fate = "kept" if played["kept"] else f"undone, as it cost more than {percent(config['max_metric_drop'])}"
-    loss = "no adversarial loss, draws only" if config["adversarial"] == "none" else f"{config['adversarial']} loss"
-    epochs = len(played["curve"])
-    return f"{loss}, {epochs} epoch{'s' * (epochs != 1)}: {moved}; {fate}"
+    loss = "no adversarial loss, set likelihood only" if config["adversarial"] == "none" else config["adversarial"]
+    return (
+        f"{loss}{' loss' * (config['adversarial'] != 'none')}, {config['game_steps']} steps; it leaves the lists alone"
+    )
 
 
 def verdict(values: Mapping[str, float]) -> str:

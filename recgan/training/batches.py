@@ -34,10 +34,9 @@ class SplitBatches(IterableDataset[Batch]):
         window: most items of a condition.
         seed: of the order and the splits.
         ordered: cut the history at a random place in time instead of drawing a part of it.
-        set_size: most targets a user, drawn at random (or next in time); None for all.
         trend: whose span of the first target is told as "when", (B,) int64; None tells nothing.
-        space: unit vectors of the items, (N, Q) float32; with them a user's targets are a slate of items that are
-            alike: one at random, and those most like it. None draws them without regard to likeness.
+        slate_size: most targets a user where they shall be a slate, items that are alike; None for all of them.
+        space: unit vectors of the items, (N, Q) float32, that say how alike they are; needed for slates.
     """
 
     def __init__(
@@ -48,8 +47,8 @@ class SplitBatches(IterableDataset[Batch]):
         seed: int,
         *,
         ordered: bool = False,
-        set_size: int | None = None,
         trend: Trend | None = None,
+        slate_size: int | None = None,
         space: np.ndarray | None = None,
     ) -> None:
         self.histories = histories
@@ -58,8 +57,8 @@ class SplitBatches(IterableDataset[Batch]):
         self.window = window
         self.random = np.random.default_rng(seed)
         self.ordered = ordered
-        self.set_size = set_size
         self.trend = trend
+        self.slate_size = slate_size
         self.space = space
 
     def __len__(self) -> int:
@@ -71,7 +70,10 @@ class SplitBatches(IterableDataset[Batch]):
             yield self._batch(self.histories.take(order[start : start + self.batch_size]))
 
     def _batch(self, taken: Histories) -> Batch:
-        known, target = self._cut(taken) if self.ordered else self._draw(taken)
+        known = self._before(taken) if self.ordered else self._part(taken)
+        target = ~known
+        if self.slate_size is not None and self.space is not None:
+            target = alike(taken, target, self.space, self.slate_size, self.random)
         empty = (self.random.random(len(taken)) < EMPTY_SHARE)[taken.rows]
         condition = taken.part(known & ~empty)
         chosen = taken.part(target)
@@ -82,35 +84,38 @@ class SplitBatches(IterableDataset[Batch]):
             arrays["when"] = self.trend.spans(np.asarray(chosen.times)[chosen.offsets[:-1]])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def _draw(self, taken: Histories) -> tuple[Bools, Bools]:
-        """Each item is a target with a probability that the user drew from 20 to 80 %; at least one is."""
+    def _part(self, taken: Histories) -> Bools:
+        """Each item is held out with a probability that the user drew from 20 to 80 %; at least one is."""
         share = self.random.uniform(0.2, 0.8, len(taken))
         luck = self.random.random(len(taken.items))
-        place = taken.ranks(luck)
-        target = (luck < share[taken.rows]) | (place == 0)
-        if self.space is not None:
-            return ~target, self._alike(taken, target)
-        return ~target, target & (place < (self.set_size or len(taken.items)))
+        return np.asarray((luck >= share[taken.rows]) & (taken.ranks(luck) > 0))
 
-    def _cut(self, taken: Histories) -> tuple[Bools, Bools]:
-        """What stands before a random place in time is known; what follows it is the target."""
+    def _before(self, taken: Histories) -> Bools:
+        """What stands before a random place in time."""
         cut = np.floor(self.random.random(len(taken)) * taken.lengths).astype(np.int64)
-        size = self.set_size or len(taken.items)
-        behind = taken.places - cut[taken.rows]
-        if self.space is not None:
-            return behind < 0, self._alike(taken, behind >= 0)
-        return behind < 0, (behind >= 0) & (behind < size)
+        return np.asarray(taken.places < cut[taken.rows])
 
-    def _alike(self, taken: Histories, target: Bools) -> Bools:
-        """Of a user's targets one at random, and those most like it, up to the size of a set."""
-        first = taken.ranks(np.where(target, self.random.random(len(target)), np.inf)) == 0
-        anchor = np.zeros(len(taken), np.int64)
-        anchor[taken.rows[first]] = taken.items[first]
-        space = np.asarray(self.space)
-        likeness = np.einsum("tq,tq->t", space[taken.items], space[anchor[taken.rows]])
-        likeness = likeness + LIKENESS * self.random.gumbel(size=len(target))
-        place = taken.ranks(-np.where(first, np.inf, np.where(target, likeness, -np.inf)))
-        return target & (place < (self.set_size or len(target)))
+
+def alike(histories: Histories, among: Bools, space: np.ndarray, size: int, random: np.random.Generator) -> Bools:
+    """A slate a user: one of the user's items at random, and those most like it.
+
+    Args:
+        histories: of B users.
+        among: which of their items may be taken, one flag an item of the histories.
+        space: unit vectors of the items, (N, Q) float32.
+        size: most items of a slate.
+        random: draws the first item, and blurs how alike the others are.
+
+    Returns:
+        Which items are taken, one flag an item of the histories.
+    """
+    first = histories.ranks(np.where(among, random.random(len(among)), np.inf)) == 0
+    anchor = np.zeros(len(histories), np.int64)
+    anchor[histories.rows[first]] = histories.items[first]
+    likeness = np.einsum("tq,tq->t", space[histories.items], space[anchor[histories.rows]])
+    likeness = likeness + LIKENESS * random.gumbel(size=len(among))
+    place = histories.ranks(-np.where(first, np.inf, np.where(among, likeness, -np.inf)))
+    return np.asarray(among & (place < size))
 
 
 class SequenceBatches(IterableDataset[Batch]):

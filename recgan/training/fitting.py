@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from recgan.training.batches import Batch
 from recgan.training.module import ConditionalGAN
 
 Measure = Callable[[Generator], dict[str, float]]
-Diagnose = Callable[[int, Generator, Discriminator], dict[str, float]]
+Diagnose = Callable[[int, Generator, Discriminator | None], dict[str, float]]
 State = dict[str, torch.Tensor]
 
 
@@ -39,64 +38,73 @@ class Deadline(pl.Callback):
             trainer.should_stop = True
 
 
-class Watch(pl.Callback):
+class Notes(pl.Callback):
+    """Notes the losses of every epoch and what is measured at its end, here and in the logs.
+
+    Args:
+        progress: called with (epoch, metric or None) after every epoch.
+        diagnose: called with (epoch, generator, discriminator); what it returns is noted and decides nothing.
+    """
+
+    def __init__(self, progress: Callable[[int, float | None], None], diagnose: Diagnose | None = None) -> None:
+        self.progress = progress
+        self.diagnose = diagnose
+        self.curve: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure and note."""
+        if not isinstance(pl_module, ConditionalGAN):
+            raise TypeError(f"{type(self).__name__} needs a ConditionalGAN")
+        epoch = trainer.current_epoch + 1
+        served = served_copy(pl_module.generator, pl_module.average)
+        point = {"epoch": float(epoch), **self.measured(served), **pl_module.mean_losses()}
+        if self.diagnose is not None:
+            point |= self.diagnose(epoch, served, pl_module.discriminator)
+        self.curve.append(point)
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
+        self.progress(epoch, point.get("metric"))
+        trainer.should_stop = self.enough(epoch, pl_module)
+
+    def measured(self, served: Generator) -> dict[str, float]:
+        """What is measured of the running average."""
+        return {}
+
+    def enough(self, epoch: int, module: ConditionalGAN) -> bool:
+        """Whether training shall stop after this epoch."""
+        return module.progress() >= 1.0
+
+
+class Watch(Notes):
     """Measures the running average after an epoch, keeps the best, and stops when nothing better comes.
 
     Args:
         measure: validation metrics of a generator by name, "metric" first; their mean decides.
         patience: measurements without a better one before the phase stops.
         progress: called with (epoch, metric) after every epoch.
-        diagnose: called with (epoch, generator, discriminator); what it returns is noted and decides nothing.
     """
 
-    def __init__(
-        self,
-        measure: Measure,
-        patience: int,
-        progress: Callable[[int, float], None],
-        diagnose: Diagnose | None = None,
-    ) -> None:
+    def __init__(self, measure: Measure, patience: int, progress: Callable[[int, float | None], None]) -> None:
+        super().__init__(progress)
         self.measure = measure
         self.patience = patience
-        self.progress = progress
-        self.diagnose = diagnose
+        self.value = 0.0
         self.best = -1.0
         self.best_state: State = {}
         self.best_epoch = 0
-        self.curve: list[dict[str, float]] = []
-        self._spent = {"training": 0.0, "validation": 0.0}
-        self._since = time.perf_counter()
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self._since = time.perf_counter()
+    def measured(self, served: Generator) -> dict[str, float]:
+        """Its validation metrics, whose mean decides."""
+        found = self.measure(served)
+        self.value = sum(found.values()) / len(found)
+        return found
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure, note, keep, and stop."""
-        if not isinstance(pl_module, ConditionalGAN):
-            raise TypeError("Watch needs a ConditionalGAN")
-        self._spent["training"] += time.perf_counter() - self._since
-        epoch = trainer.current_epoch + 1
-        served = served_copy(pl_module.generator, pl_module.average)
-        measured = self._measured(served)
-        decisive = sum(measured.values()) / len(measured)
-        point = {"epoch": float(epoch), **measured, **pl_module.mean_losses()}
-        if self.diagnose is not None:
-            point |= self.diagnose(epoch, served, pl_module.discriminator)
-        self.curve.append(point)
-        for logger in trainer.loggers:
-            logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
-        self.progress(epoch, measured["metric"])
-        if decisive > self.best:
-            self.best, self.best_epoch = decisive, epoch
-            self.best_state = {name: value.clone().cpu() for name, value in pl_module.average.items()}
-        trainer.should_stop = epoch - self.best_epoch >= self.patience or pl_module.progress() >= 1.0
-
-    def _measured(self, served: Generator) -> dict[str, float]:
-        since = time.perf_counter()
-        measured = self.measure(served)
-        self._spent["validation"] += time.perf_counter() - since
-        return measured
+    def enough(self, epoch: int, module: ConditionalGAN) -> bool:
+        """Keep the best, and stop when nothing better has come for long."""
+        if self.value > self.best:
+            self.best, self.best_epoch = self.value, epoch
+            self.best_state = {name: value.clone().cpu() for name, value in module.average.items()}
+        return epoch - self.best_epoch >= self.patience or super().enough(epoch, module)
 
 
 def served_copy(generator: Generator, state: State) -> Generator:
@@ -112,18 +120,18 @@ def run_phase(
     module: ConditionalGAN,
     batches: IterableDataset[Batch],
     epochs: int,
-    watch: Watch | None,
+    notes: Notes | None,
     config: Config,
     name: str,
     most_batches: int | None = None,
 ) -> None:
-    """Train for some epochs, or until the watch stops.
+    """Train for some epochs, or until the notes say that it is enough.
 
     Args:
         module: trained in place.
         batches: one pass over them is an epoch.
         epochs: most epochs.
-        watch: measures every epoch; None where nothing is to be measured.
+        notes: taken after every epoch; None where none are wanted.
         config: accelerator and logs.
         name: of the phase, in the logs.
         most_batches: of one epoch; None for all.
@@ -137,7 +145,7 @@ def run_phase(
             accelerator=config.accelerator,
             devices=1,
             logger=_loggers(config, name),
-            callbacks=[Deadline(), watch] if watch else [Deadline()],
+            callbacks=[Deadline(), notes] if notes else [Deadline()],
             limit_train_batches=most_batches,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -207,5 +215,5 @@ def seeded(seed: int) -> Any:
 
 
 def new_discriminator(config: Config) -> Discriminator:
-    """A discriminator that does not judge yet; it reads the pair features and the relevance of stage one."""
+    """A discriminator that does not judge yet; of candidates it reads the pair features and stage one's relevance."""
     return Discriminator(config.embedding_dim, config.embedding_dim, len(FEATURES) + 1, config.hidden_dim)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recgan.losses import listwise_loss
 from recgan.networks import Discriminator
-from recgan.ranking import ABSENT, Blocks, Judge, Weights
+from recgan.ranking import ABSENT, Judge, Weights
 from recgan.training.validation import Proposals, Validation
 
 FOLDS = 5
@@ -30,14 +30,12 @@ class Cases:
     Args:
         numbers: item numbers, (V, K) int64, -1 behind the end.
         relevance: of stage one, (V, K) float32.
-        realism: logits from the game, (V, K) float32.
         features: (V, K, F) float32.
         positive: which were held out, (V, K) bool.
     """
 
     numbers: np.ndarray
     relevance: Tensor
-    realism: Tensor
     features: Tensor
     positive: Tensor
 
@@ -49,20 +47,17 @@ class Cases:
     def take(self, rows: np.ndarray) -> Cases:
         """Some of the users."""
         index = torch.from_numpy(rows)
-        tensors = (self.relevance, self.realism, self.features, self.positive)
+        tensors = (self.relevance, self.features, self.positive)
         return Cases(self.numbers[rows], *(tensor[index] for tensor in tensors))
 
 
-def gather(
-    blocks: Blocks, judge: Judge, proposals: Proposals, weights: Weights, validation: Validation, k: int
-) -> Cases:
+def gather(judge: Judge, proposals: Proposals, weights: Weights, validation: Validation, k: int) -> Cases:
     """The k best proposals of stage one for every validation user, with their features.
 
     Args:
-        blocks: the parts of stage one.
         judge: whose features are read.
-        proposals: of the blocks.
-        weights: of the blocks.
+        proposals: of stage one.
+        weights: of its blocks.
         validation: the users.
         k: proposals a user, K.
 
@@ -78,16 +73,9 @@ def gather(
     features = [
         judge.features(validation.query.take(rows), safe[rows], present[rows], relevance[rows]) for rows in parts
     ]
-    condition = blocks.conditions(validation.query.histories)
-    with torch.no_grad():
-        realism = [
-            judge.discriminator.realism(condition[rows], torch.from_numpy(judge.traits.vectors[safe[rows]]))
-            for rows in parts
-        ]
     return Cases(
         numbers=numbers,
         relevance=torch.from_numpy(relevance),
-        realism=torch.cat(realism),
         features=torch.from_numpy(np.concatenate(features)),
         positive=torch.from_numpy(validation.hits(numbers)),
     )
@@ -97,7 +85,7 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     """A copy of the discriminator whose feature head corrects the relevance listwise.
 
     Args:
-        discriminator: its realism, learned in the game, is kept as it is.
+        discriminator: a new one, or any other.
         cases: whom to learn from.
         seed: of the order.
 
@@ -118,7 +106,7 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     random = np.random.default_rng(seed)
     for _ in range(STEPS if len(useful) else 0):
         part = cases.take(random.permutation(useful)[:256])
-        logits = scale * (part.relevance + judge.correct(part.realism, part.features))
+        logits = scale * (part.relevance + judge(part.features))
         loss = listwise_loss(logits, part.positive, part.present, weight)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
@@ -130,7 +118,7 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
 def corrections(discriminator: Discriminator, cases: Cases) -> np.ndarray:
     """What the discriminator adds to the relevance, (V, K) float32."""
     with torch.no_grad():
-        return np.asarray(discriminator.correct(cases.realism, cases.features).numpy())
+        return np.asarray(discriminator(cases.features).numpy())
 
 
 def fit_judge(
@@ -139,7 +127,7 @@ def fit_judge(
     """Fit the second stage and choose its weight on users that it has not learned from; with a clock, on later ones.
 
     Args:
-        discriminator: from the game, or new.
+        discriminator: a new one.
         cases: proposals for the validation users.
         validation: the users.
         seed: of folds and training.

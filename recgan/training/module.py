@@ -17,23 +17,21 @@ from recgan.networks import Discriminator, Generator, SequenceEncoder
 from recgan.training.batches import Batch
 
 UNREACHABLE = -1e4
-GAME_RATE = 0.2
-"""In the game the trained parts of the generator move this much slower than the variation, which is new."""
-MOOD_DRAWS = 8
+DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
-MOOD_NEGATIVES = 1024
-"""Items that a slate is told from."""
-Phase = Literal["ranking", "game", "moods"]
+NEGATIVES = 1024
+"""Items that the set likelihood tells a slate from."""
+Phase = Literal["ranking", "game"]
 
 
 class ConditionalGAN(pl.LightningModule):
-    """Trains a generator, alone or against a discriminator.
+    """Trains a generator to rank, or its variation with the noise against a discriminator.
 
     Args:
-        generator: trained in place; its running average is kept in `average`.
-        discriminator: trained in place during the game.
+        generator: trained in place, in the game only its variation; its running average is kept in `average`.
+        discriminator: trained in place during the game; None where none is played.
         config: learning rates and weights.
-        phase: what a step is: "ranking"; a round of the "game"; or "moods", in which only the variation learns.
+        phase: what a step is: "ranking", or a round of the "game".
         learning_rate: of the generator at the start.
         weight_decay: of the generator.
         n_steps: planned steps, for the cosine decay of the learning rate.
@@ -46,7 +44,7 @@ class ConditionalGAN(pl.LightningModule):
     def __init__(
         self,
         generator: Generator,
-        discriminator: Discriminator,
+        discriminator: Discriminator | None,
         config: Config,
         *,
         phase: Phase,
@@ -60,9 +58,12 @@ class ConditionalGAN(pl.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.trend: Tensor | None
-        self.generator = generator.train(phase != "moods").requires_grad_(phase != "moods")
-        self.generator.variation.requires_grad_(True)
-        self.discriminator = discriminator.train().requires_grad_(True)
+        ranks = phase == "ranking"
+        self.generator = generator.train(ranks).requires_grad_(ranks)
+        self.generator.variation.requires_grad_(not ranks)
+        self.discriminator = discriminator
+        if discriminator is not None:
+            discriminator.train().requires_grad_(True).head.requires_grad_(False)
         self.config = config
         self.phase = phase
         self.learning_rate = learning_rate
@@ -79,41 +80,29 @@ class ConditionalGAN(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
-        config, game = self.config, self.phase == "game"
-        varied = [p for name, p in self.generator.named_parameters() if name.startswith("variation.")]
-        rest = [p for name, p in self.generator.named_parameters() if not name.startswith("variation.")]
-        groups: list[dict[str, Any]] = [
-            {"params": varied},
-            {"params": rest, "lr": self.learning_rate * (GAME_RATE if game else 1.0)},
+        trained = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
+        optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         ]
-        generator = torch.optim.AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
-        playing = [p for name, p in self.discriminator.named_parameters() if not name.startswith("head.")]
-        discriminator = torch.optim.Adam(playing, lr=config.discriminator_learning_rate, betas=(0.0, 0.99), fused=True)
-        return [generator, discriminator]
+        if self.discriminator is not None:
+            playing = [parameter for parameter in self.discriminator.parameters() if parameter.requires_grad]
+            rate = self.config.discriminator_learning_rate
+            optimizers.append(torch.optim.Adam(playing, lr=rate, betas=(0.0, 0.99), fused=True))
+        return optimizers
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One ranking step, or one step of each player."""
-        generator, discriminator = self.optimizers()  # type: ignore[attr-defined]
-        losses_now: dict[str, Tensor] = {}
-        if self.phase == "game" and self.config.adversarial != "none":
-            losses_now["discriminator"] = self.discriminator_loss(batch)
-            self._descend(discriminator, losses_now["discriminator"], self.discriminator, "discriminator")
-        losses_now |= self._generator_losses(batch)
-        weights = {"adversarial": self.config.adversarial_weight}
-        total = sum(weights.get(name, 1.0) * loss for name, loss in losses_now.items() if name != "discriminator")
+        optimizers = self.optimizers()
+        generator, *rest = optimizers if isinstance(optimizers, list) else [optimizers]
+        found = self.game_losses(batch, *rest) if self.phase == "game" else {"ranking": self.ranking_loss(batch)}
+        weights = {"adversarial": self.config.adversarial_weight, "discriminator": 0.0}
+        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in found.items()]).sum()
         self._decay(generator)
-        self._descend(generator, total, self.generator, "generator")  # type: ignore[arg-type]
+        self._descend(generator, total, self.generator, "generator")
         self._average()
         self.counted += 1
-        for name, loss in losses_now.items():
+        for name, loss in found.items():
             self.totals[name] = self.totals.get(name, 0.0) + float(loss.detach())
-
-    def _generator_losses(self, batch: Batch) -> dict[str, Tensor]:
-        if self.phase == "game":
-            return self.game_losses(batch)
-        if self.phase == "moods":
-            return {"set": self.mood_loss(batch)}
-        return {"ranking": self.ranking_loss(batch)}
 
     def progress(self) -> float:
         """Share of the planned steps, or of the time, that is behind, in [0, 1]."""
@@ -160,70 +149,68 @@ class ConditionalGAN(pl.LightningModule):
             return logits
         return logits + (self.trend if pool is None else self.trend[:, pool])[when]
 
-    def discriminator_loss(self, batch: Batch) -> Tensor:
-        """What the discriminator minimises; nothing of the generator gets a gradient."""
+    def game_losses(self, batch: Batch, optimizer: Any = None) -> dict[str, Tensor]:
+        """What the variation minimises: one draw must explain a slate of items that are alike, and be taken for real.
+
+        Args:
+            batch: conditions, and slates as their targets.
+            optimizer: of the discriminator, which first takes a step on the same slates; None leaves it as it is.
+
+        Returns:
+            The set likelihood and, where there is an adversary, its two losses; the discriminator's without gradient.
+        """
         with torch.no_grad():
             condition = self.generator.condition(batch["items"], batch["mask"])
-            fake, real, kept = self._pairs(condition, batch)
-        kind, judge = self.config.adversarial, self.discriminator.realism
-        real_logits = judge(condition, real)
-        mismatched = judge(condition.roll(1, 0), real)
-        loss = 0.5 * (
-            losses.discriminator_loss(kind, real_logits[kept], judge(condition, fake)[kept])
-            + losses.discriminator_loss(kind, real_logits[kept], mismatched[kept])
+        wanted = self.generator.wanted(condition, self._noise(len(condition)))  # (B, S, D)
+        logits, places = self._pool_logits(wanted, batch)
+        found = {"set": losses.set_likelihood_loss(logits, places, batch["target_mask"])}
+        judge, kind = self.discriminator, self.config.adversarial
+        if judge is None or kind == "none":
+            return found
+        real, fake, there = *self.slates(wanted[:, 0], batch), batch["target_mask"]
+        loss = self.discriminator_loss(judge, condition, real, fake.detach(), there)
+        if optimizer is not None:
+            self._descend(optimizer, loss, judge, "discriminator")
+        judge.requires_grad_(False)
+        logits_of = [judge.realism(condition, slates, there) for slates in (real, fake)]
+        found["adversarial"] = losses.generator_loss(kind, *logits_of)
+        judge.requires_grad_(True).head.requires_grad_(False)
+        return {**found, "discriminator": loss.detach()}
+
+    def slates(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Real slates, and as large ones of distinct items drawn from the softmax of the wanted vectors (B, D).
+
+        Returns:
+            Centred item vectors of both, (B, M, D); those drawn carry the gradient of the softmax.
+        """
+        vectors, logits = self.generator.centred_vectors(), wanted @ self.generator.item_vectors().T
+        logits = _without_history(self._in_fashion(logits, batch.get("when")), batch)
+        luck = -torch.empty_like(logits).exponential_().log()  # Gumbel: the largest sums are a draw without repeats
+        drawn = (logits.detach() + luck).topk(batch["targets"].shape[1], dim=1).indices
+        return vectors[batch["targets"]], losses.straight_through_items(logits, vectors, drawn)
+
+    def discriminator_loss(
+        self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
+    ) -> Tensor:
+        """What the discriminator minimises, for slates (B, M, D) of which the items that are `there` (B, M) count."""
+        kind = self.config.adversarial
+        logits = (judge.realism(condition, slates, there) for slates in (real, fake))
+        mixing = torch.rand(len(real), 1, 1, device=real.device)
+        penalty = losses.gradient_penalty(
+            kind, lambda slates: judge.realism(condition, slates, there), real, fake, mixing
         )
-        mixing = torch.rand(*real.shape[:2], 1, device=real.device)
-        penalty = losses.gradient_penalty(kind, lambda v: judge(condition, v), real, fake, mixing)
-        return loss + self.config.gradient_penalty * penalty
+        return losses.discriminator_loss(kind, *logits) + self.config.gradient_penalty * penalty
 
-    def game_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """What the generator minimises in the game: ranking, set likelihood over draws, and to be taken for real."""
-        generator, kind = self.generator, self.config.adversarial
-        condition = generator.condition(batch["items"], batch["mask"])
-        targets, mask = batch["targets"], batch["target_mask"]
-        first = targets[:, :1] if isinstance(generator.encoder, SequenceEncoder) else targets
-        ranking = self._softmax(generator.wanted(condition), first, mask[:, : first.shape[1]], batch, batch.get("when"))
-        noise = self._noise(len(condition), 4)
-        logits, places = self._pool_logits(generator.wanted(condition, noise), batch)  # (B, S, P)
-        result = {"ranking": ranking, "set": losses.set_likelihood_loss(logits, places, mask)}
-        if kind != "none":
-            fake, real, kept = self._pairs(condition, batch)
-            self.discriminator.requires_grad_(False)
-            real_logits = self.discriminator.realism(condition.detach(), real.detach())
-            fake_logits = self.discriminator.realism(condition.detach(), fake)
-            self.discriminator.requires_grad_(True)
-            result["adversarial"] = losses.generator_loss(kind, real_logits[kept], fake_logits[kept])
-        return result
-
-    def mood_loss(self, batch: Batch) -> Tensor:
-        """Set likelihood over draws: one of them must explain a slate of items that are alike."""
-        with torch.no_grad():
-            condition = self.generator.condition(batch["items"], batch["mask"])
-        wanted = self.generator.wanted(condition, self._noise(len(condition), MOOD_DRAWS))
-        logits, places = self._pool_logits(wanted, batch, MOOD_NEGATIVES)
-        return losses.set_likelihood_loss(logits, places, batch["target_mask"])
-
-    def _pairs(self, condition: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Generated and real item vectors of every user, (B, T, D) each, and which of them count, (B, T)."""
-        wanted = self.generator.wanted(condition, self._noise(len(condition), 1))[:, 0]
-        vectors = self.generator.item_vectors()
-        logits = _without_history(self._in_fashion(wanted @ vectors.T, batch.get("when")), batch)
-        numbers = logits.detach().softmax(1).multinomial(batch["targets"].shape[1], replacement=True)
-        fake = losses.straight_through_items(logits, vectors, numbers)
-        return fake, vectors[batch["targets"]], batch["target_mask"]
-
-    def _pool_logits(self, wanted: Tensor, batch: Batch, size: int | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of a pool of items for every draw, and the places of the targets in it; None: all, or a sample."""
+    def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits of a pool of items for every draw, (B, S, P), and the places of the targets in it, (B, M)."""
         vectors = self.generator.item_vectors()
         when = batch["when"].unsqueeze(1) if self.trend is not None else None  # (B, 1), for every draw
-        if size is None and self.full_softmax:
-            return self._in_fashion(wanted @ vectors.T, when), batch["targets"]
-        pool = torch.randint(len(vectors), (size or self.config.n_negatives,), device=wanted.device)
+        pool = torch.randint(len(vectors), (NEGATIVES,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
         return self._in_fashion(wanted @ vectors[pool].T, when, pool), torch.searchsorted(pool, batch["targets"])
 
-    def _noise(self, users: int, draws: int) -> Tensor:
-        return torch.randn(users, draws, self.generator.noise_dim, device=self.device)
+    def _noise(self, users: int) -> Tensor:
+        return torch.randn(users, DRAWS, self.generator.noise_dim, device=self.device)
 
     def _descend(self, optimizer: Any, loss: Tensor, network: torch.nn.Module, name: str) -> None:
         if not torch.isfinite(loss):

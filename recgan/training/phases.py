@@ -1,7 +1,8 @@
-"""The phases in which the generator is trained: ranking, the adversarial game, some epochs after a refit, moods."""
+"""The phases in which the generator is trained: ranking, the adversarial game, some epochs after a refit."""
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,11 +15,11 @@ from recgan.histories import Histories
 from recgan.networks import Discriminator, Generator
 from recgan.popularity import Trend
 from recgan.progress import Progress
-from recgan.ranking import Blocks, Ranker, Weights
+from recgan.ranking import CELLS, Blocks, Ranker, Weights
 from recgan.training.batches import SequenceBatches, SplitBatches
 from recgan.training.data import Data
 from recgan.training.diagnostics import Diagnostics
-from recgan.training.fitting import Measure, Watch, new_discriminator, run_phase, seeded, served_copy
+from recgan.training.fitting import Measure, Notes, Watch, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN, Phase
 from recgan.training.plan import Plan
 from recgan.training.validation import Proposals, choose_weights, propose, units
@@ -26,29 +27,10 @@ from recgan.training.validation import Proposals, choose_weights, propose, units
 REFIT_SHARE = 0.5
 """Share of the epochs that are run once more over all interactions."""
 
-MOOD_ITEMS = 4
-"""Items that are alike, which one draw of the noise learns to explain together."""
-MOOD_USERS, MOOD_TOKENS = 128, 8192
+SLATE_USERS, SLATE_TOKENS = 128, 8192
 """Most users in a batch of slates, and history items that they may have where these are read in order."""
-MOOD_RATES = {"bag": 2e-3, "sequence": 5e-3}
+GAME_RATES = {"bag": 2e-3, "sequence": 5e-3}
 """Learning rate of the variation, by encoder."""
-
-
-@dataclass(frozen=True)
-class Played:
-    """What comes out of the game.
-
-    Args:
-        blocks: stage one with the generator that stays, and its weights.
-        proposals: of these blocks for the validation users.
-        discriminator: of the game where the game was kept, else a new one.
-        report: for `info()["game"]`.
-    """
-
-    blocks: Blocks
-    proposals: Proposals
-    discriminator: Discriminator
-    report: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,41 +62,41 @@ class Phases:
         config, epochs = self.config, self.plan.epochs
         batches = self._batches(self.data.histories)
         n_steps = len(batches) * epochs
-        module = self._module(blocks.generator, new_discriminator(config), batches.trend, "ranking", n_steps, share=0.5)
+        module = self._module(blocks.generator, None, batches.trend, "ranking", n_steps, share=0.5)
         watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
         if n_steps:
             run_phase(module, batches, epochs, watch, config, "ranking")
         trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
         return trained, {"curve": watch.curve, "best_epoch": watch.best_epoch}
 
-    def game(self, blocks: Blocks) -> Played:
-        """The adversarial game, undone when it costs more of the validation metric than allowed."""
-        config, epochs = self.config, self.plan.game_epochs
-        before, proposals, value = self.weighed(blocks)
-        discriminator, batches = (
-            new_discriminator(config),
-            self._slates(self.data.histories, self.plan.game_users, config.slate_size, 1),
-        )
-        n_steps = self.plan.game_batches * epochs
-        if not n_steps:
-            report = {"curve": [], "before": value, "after": value, "kept": False}
-            return Played(before, proposals, discriminator, report)
-        generator = served_copy(before.generator, before.generator.state_dict())
-        module = self._module(generator, discriminator, batches.trend, "game", n_steps, share=0.2)
-        diagnostics = Diagnostics(replace(before, weights=self.alone), self.data.validation, epochs, config.seed)
+    def game(self, blocks: Blocks, discriminator: Discriminator) -> tuple[Blocks, Discriminator, dict[str, Any]]:
+        """The generator with a variation that tells the moods of a user apart; the rest of it stays as it is.
+
+        Slates of items that are alike are played for, which never hold what the validation users are judged by.
+
+        Args:
+            blocks: stage one with the generator that serves.
+            discriminator: whose realism is to be trained.
+
+        Returns:
+            The blocks, a discriminator that has played, and an account of the game.
+        """
+        config, steps = self.config, self.config.game_steps
+        batches = self._slates(blocks)
+        if not steps or not len(batches):
+            return blocks, discriminator, {"curve": []}
+        epochs = -(-steps // len(batches))
+        generator = served_copy(blocks.generator, blocks.generator.state_dict())
+        judge, rate = copy.deepcopy(discriminator), GAME_RATES[self.plan.encoder]
+        module = self._module(generator, judge, batches.trend, "game", steps, share=0.2, learning_rate=rate)
+        diagnostics = Diagnostics(replace(blocks, weights=self.alone), self.data.validation, epochs, config)
         start = diagnostics.start()
-        progress = self.progress.epochs("adversarial game", epochs)
-        watch = Watch(self._measure(before), epochs + 1, progress, diagnostics)
-        run_phase(module, batches, epochs, watch, config, "game", self.plan.game_batches)
-        played, played_proposals, after = self.weighed(
-            replace(before, generator=served_copy(generator, module.average))
-        )
-        kept = after >= value * (1.0 - config.max_metric_drop)
-        report = {"curve": watch.curve, "before": value, "after": after, "kept": kept, "start": start}
-        report["pictures"] = diagnostics.pictures
-        if kept:
-            return Played(played, played_proposals, discriminator.cpu().eval().requires_grad_(False), report)
-        return Played(before, proposals, new_discriminator(config), report)
+        notes = Notes(self.progress.epochs("adversarial game", epochs), diagnostics)
+        with seeded(config.seed):
+            run_phase(module, batches, epochs, notes, config, "game", -(-steps // epochs))
+        played = replace(blocks, generator=served_copy(generator, module.average))
+        report = {"curve": notes.curve, "start": start, "pictures": diagnostics.pictures}
+        return played, judge.cpu().eval().requires_grad_(False), report
 
     def tuned(self, blocks: Blocks, best_epoch: int) -> Blocks:
         """The generator after some more epochs on all interactions."""
@@ -122,36 +104,19 @@ class Phases:
         batches = self._batches(self.data.whole)
         if not epochs or not blocks.weights.generated:
             return blocks
-        generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
-        module = self._module(generator, judge, batches.trend, "ranking", len(batches) * epochs, share=0.2)
+        generator = served_copy(blocks.generator, blocks.generator.state_dict())
+        module = self._module(generator, None, batches.trend, "ranking", len(batches) * epochs, share=0.2)
         with seeded(self.config.seed):
             run_phase(module, batches, epochs, None, self.config, "refit")
         return replace(blocks, generator=served_copy(generator, module.average))
 
-    def moods(self, blocks: Blocks) -> Blocks:
-        """The generator with a variation that tells the moods of a user apart; the rest of it stays as it is."""
-        histories, steps = self.data.whole, self.config.mood_steps
-        ordered = self.plan.encoder == "sequence"
-        users = min(MOOD_USERS, max(16, MOOD_TOKENS // self.plan.window)) if ordered else MOOD_USERS
-        batches = self._slates(histories, users, MOOD_ITEMS, 2, blocks.space)
-        if not steps or not len(batches):
-            return blocks
-        epochs = -(-steps // len(batches))
-        generator, judge = served_copy(blocks.generator, blocks.generator.state_dict()), new_discriminator(self.config)
-        rate = MOOD_RATES[self.plan.encoder]
-        module = self._module(generator, judge, batches.trend, "moods", steps, share=0.1, learning_rate=rate)
-        with seeded(self.config.seed):
-            run_phase(module, batches, epochs, None, self.config, "moods", -(-steps // epochs))
-        return replace(blocks, generator=served_copy(generator, module.average))
-
-    def weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals, float]:
+    def weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals]:
         """The weights that validation chooses; popularity alone where nobody has two items to validate with."""
         if not len(self.data.validation):
             nothing = Proposals(np.empty((0, 0), np.int64), {})
-            return replace(blocks, weights=Weights(popularity=1.0)), nothing, 0.0
+            return replace(blocks, weights=Weights(popularity=1.0)), nothing
         proposals = propose(blocks, self.data.validation)
-        weights, value = choose_weights(proposals, self.data.validation, self.alone)
-        return replace(blocks, weights=weights), proposals, value
+        return replace(blocks, weights=choose_weights(proposals, self.data.validation, self.alone)), proposals
 
     def _measure(self, blocks: Blocks) -> Measure:
         """Validation metric of a generator beside the linear block with equal say, and of it alone."""
@@ -174,7 +139,7 @@ class Phases:
     def _module(
         self,
         generator: Generator,
-        discriminator: Discriminator,
+        discriminator: Discriminator | None,
         trend: Trend | None,
         phase: Phase,
         n_steps: int,
@@ -201,19 +166,20 @@ class Phases:
             return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(histories))
         return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
 
-    def _slates(
-        self, histories: Histories, users: int, size: int, stream: int, space: np.ndarray | None = None
-    ) -> SplitBatches:
-        """Conditions with sets of targets, from a stream of random numbers of their own."""
+    def _slates(self, blocks: Blocks) -> SplitBatches:
+        """Conditions with slates of items that are alike, from a stream of random numbers of their own."""
+        histories, ordered = self.data.histories, self.plan.encoder == "sequence"
+        tokens = SLATE_TOKENS // self.plan.window if ordered else SLATE_USERS
+        users = min(SLATE_USERS, max(16, min(tokens, CELLS // histories.n_items)))
         return SplitBatches(
             histories,
             users,
             self.plan.window,
-            self.config.seed + stream,
-            ordered=self.plan.encoder == "sequence",
-            set_size=size,
+            self.config.seed + 2,
+            ordered=ordered,
+            slate_size=self.config.slate_size,
             trend=self._trend(histories),
-            space=space,
+            space=blocks.space,
         )
 
     def _trend(self, histories: Histories) -> Trend | None:

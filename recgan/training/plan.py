@@ -10,14 +10,10 @@ import numpy as np
 
 from recgan.config import Config
 from recgan.histories import Histories
-from recgan.training.batches import TOKENS
 
 Value = TypeVar("Value", int, float)
 FULL_LOGITS = 1_300_000_000
 """Most logits of one epoch with the softmax over every item; above, negatives are sampled."""
-
-SHORTEST_GAME, LONGEST_GAME = 200, 400
-"""Steps of the game: with fewer the noise gets no meaning, more have not been seen to help."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +28,6 @@ class Plan:
         learning_rate: of the generator.
         weight_decay: of the generator.
         full_softmax: whether the ranking loss runs over every item, or over a sample.
-        game_epochs: epochs of the game.
-        game_batches: most batches of one of them.
-        game_users: users in one of these batches.
     """
 
     encoder: str
@@ -44,9 +37,6 @@ class Plan:
     learning_rate: float
     weight_decay: float
     full_softmax: bool
-    game_epochs: int
-    game_batches: int
-    game_users: int
 
 
 def plan(config: Config, histories: Histories, encoder: str) -> Plan:
@@ -66,9 +56,6 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     predictions = len(histories.items) if ordered else len(histories)
     few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
     full = few if most is None else histories.n_items <= most
-    users = min(config.batch_size, max(16, TOKENS // (2 * window))) if ordered else config.batch_size
-    batches = -(-int((histories.lengths >= 2).sum()) // users)
-    epochs = config.adversarial_epochs and max(config.adversarial_epochs, -(-SHORTEST_GAME // max(1, batches)))
     return Plan(
         encoder=encoder,
         window=window,
@@ -77,9 +64,6 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         learning_rate=_or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories))),
         weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
         full_softmax=full,
-        game_epochs=epochs,
-        game_batches=min(batches, -(-LONGEST_GAME // max(1, epochs))),
-        game_users=users,
     )
 
 

@@ -37,17 +37,17 @@ def fingerprint(histories: Histories) -> dict[str, Any]:
 
 DRAWS_ALIKE, LISTS_ALIKE = 1e-4, 0.9
 """Spread below which the noise is ignored, and overlap of the lists above which everybody gets the same one."""
-DISCRIMINATOR_WINS = 0.95
-"""Share of the pairs, at the last measurement of the game, from which the discriminator wins everything."""
+DISCRIMINATOR_WINS = 0.98
+"""Share of the slates, at the last measurement of the game, from which the discriminator wins everything."""
 CONDITION_IGNORED = 0.01
 """Nats that held-out items lose when users exchange their conditions, below which the condition is ignored."""
 ADVICE = {
     "draws are alike": "the noise is ignored: moods, uncertainty and ideal items will show next to nothing; raise "
-    "mood_steps, in which only the noise learns, or noise_dim; or the histories are too short to have moods",
+    "game_steps, in which only the noise learns, or noise_dim; or the histories are too short to have moods",
     "lists are alike": "everybody gets the same list: the histories may be too short or too few to tell users apart; "
     "check that user and item ids are not mixed up, train longer (epochs, patience) and look at the popularity weight",
     "discriminator wins": "the discriminator wins everything: its gradient teaches the generator nothing; lower "
-    "discriminator_learning_rate, raise gradient_penalty, or play a shorter game (adversarial_epochs)",
+    "discriminator_learning_rate, raise gradient_penalty, or play a shorter game (game_steps)",
     "condition is ignored": "the generator wants the same for everybody: held-out items are as likely under another "
     "user's history; train longer (epochs, patience), raise learning_rate, or check that the histories hold a pattern",
 }

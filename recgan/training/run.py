@@ -1,4 +1,4 @@
-"""From a table of interactions to a recommender: closed forms, ranking phase, game, second stage, ablation."""
+"""From a table of interactions to a recommender: closed forms, ranking phase, game, second stage, refit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from recgan.splits import Holdout
 from recgan.training import judging
 from recgan.training.closed import ClosedForms
 from recgan.training.data import Data, read_data
-from recgan.training.fitting import seeded
+from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
 from recgan.training.plan import plan
 from recgan.training.reporting import alarms, fingerprint, versions
@@ -97,18 +97,16 @@ class Run:
         return result
 
     def ranked(self) -> Blocks:
-        """Closed forms and a generator that ranks: where every game begins."""
+        """Closed forms and a generator that ranks."""
         blocks = self._timed("closed forms", self._closed_forms)
         return self._timed("ranking phase", partial(self._ranking_phase, blocks))
 
     def recommender(self) -> Recommender:
         """All stages, and what comes of them."""
         data, config = self.data, self.config
-        blocks = self.ranked()
-        blocks, proposals, discriminator = self._timed("game", partial(self._game, blocks))
-        blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, proposals, discriminator))
+        blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
+        blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
-        blocks = self._timed("moods", partial(self.phases.moods, blocks))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation, self.report["game"]),
@@ -157,18 +155,18 @@ class Run:
         trained, self.report["ranking"] = self.phases.ranking(blocks)
         return trained
 
-    def _game(self, blocks: Blocks) -> tuple[Blocks, Proposals, Discriminator]:
-        played = self.phases.game(blocks)
-        self.report["game"] = played.report
-        return played.blocks, played.proposals, played.discriminator
+    def _game(self, blocks: Blocks) -> tuple[Blocks, Discriminator]:
+        blocks, discriminator, self.report["game"] = self.phases.game(blocks, new_discriminator(self.config))
+        return blocks, discriminator
 
-    def _second_stage(self, blocks: Blocks, proposals: Proposals, discriminator: Any) -> tuple[Blocks, Judge]:
+    def _second_stage(self, blocks: Blocks, discriminator: Discriminator) -> tuple[Blocks, Judge]:
         data, config = self.data, self.config
+        blocks, proposals = self.phases.weighed(blocks)
         judge = Judge(discriminator, self._traits(data.histories, blocks))
         if not len(data.validation):
             self.report["ablation"] = {}
             return blocks, judge
-        cases = judging.gather(blocks, judge, proposals, blocks.weights, data.validation, config.n_candidates)
+        cases = judging.gather(judge, proposals, blocks.weights, data.validation, config.n_candidates)
         fitted, weight, without, with_judge = judging.fit_judge(discriminator, cases, data.validation, config.seed)
         self.report["ablation"] = self._ablation(blocks, proposals, without, with_judge)
         weights = replace(blocks.weights, discriminator=weight)

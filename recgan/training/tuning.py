@@ -34,7 +34,7 @@ def tune(
     """Search settings that serve the inner validation better than those given, by optuna (extra `tune`).
 
     The first trial is the config as it stands, so the result is never worse on the validation data. Every trial is a
-    training without the adversarial game, which hardly moves accuracy; the config that comes back has the game again.
+    training without the adversarial game, which leaves the lists alone; the config that comes back has the game again.
 
     Args:
         interactions: as for `train`.
@@ -62,7 +62,7 @@ def tune(
         tick = progress.steps("tuning recgan", n_trials or 0)
 
         def value(trial: Trial) -> float:
-            tried = config.changed(**_suggested(trial), adversarial_epochs=0, progress=False)
+            tried = config.changed(**_suggested(trial), game_steps=0, progress=False)
             report = train(interactions, config=tried, **tables).info()
             tick(1)
             if WHOLE not in report["ablation"]:

@@ -225,9 +225,7 @@ SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
-def choose_weights(
-    proposals: Proposals, validation: Validation, alone: Weights, rounds: int = 3
-) -> tuple[Weights, float]:
+def choose_weights(proposals: Proposals, validation: Validation, alone: Weights, rounds: int = 3) -> Weights:
     """Weights that maximise the validation metric, one block at a time over a small grid.
 
     The search begins at the generator as it was trained, or at popularity alone where that does better.
@@ -260,4 +258,4 @@ def choose_weights(
                 tried = replace(best, **{name: float(step)})
                 if (result := value(tried)) > best_value:
                     best, best_value = tried, result
-    return best, best_value
+    return best

@@ -11,27 +11,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist
+from tested import likeness
 
 from recgan import fidelity, metrics
+from recgan import moods as taste
+from recgan.config import Config
 from recgan.networks import Generator
-from recgan.ranking import ABSENT, Blocks, top_items
+from recgan.ranking import ABSENT, Blocks, Ranker, top_items
+from recgan.training.batches import alike
 from recgan.training.validation import Validation
 
 ROWS = {
+    "slates_energy": ("energy distance, slates", -1),
+    "slates_c2st": ("AUC of C2ST, slates", -1),
+    "slates_likelihood": ("nats an item, slates", 1),
     "items_energy": ("energy distance, items", -1),
     "items_c2st": ("AUC of C2ST, items", -1),
     "items_coverage": ("coverage, items", 1),
-    "slates_energy": ("energy distance, slates", -1),
-    "slates_c2st": ("AUC of C2ST, slates", -1),
     "calibration": ("calibration of popularity", -1),
     "catalogue": ("catalogue coverage", 1),
-    "condition_gap": ("condition gap, nats", 1),
     "noise_jaccard": ("z: lists differ", 1),
+    "mood_inside": ("likeness inside a mood", 1),
+    "mood_between": ("likeness between moods", -1),
+    "mood_items": ("held-out items, four moods", 1),
 }
 """The tests: what is compared, and whether more of it is better; written down before any run, and nothing else is."""
-TOLD = {"items_density": "density, items", "noise_cosine": "z: 1 - cosine"}
-"""Shown beside them without a test: a density above 1 is no better than 1, and a cosine has no meaning of its own."""
-USERS, SLATE, DRAWS, NEAREST, GROUPS = 300, 8, 2, 1, 10
+TOLD = {"slates_likeness": "likeness inside a slate"}
+"""Shown beside them without a test."""
+USERS, DRAWS, NEAREST, GROUPS = 300, 2, 1, 10
+MOOD_USERS, MOOD_DRAWS, MOODS, MOOD_ITEMS = 150, 64, 4, 5
 Floats = np.ndarray
 Row = tuple[float, Floats]
 
@@ -42,8 +50,8 @@ class Sample:
 
     Args:
         validation: B users with held-out items.
-        real: up to eight held-out items of each, (B, M) int64, -1 behind the end.
-        space: item vectors before the game, (N, D) float64.
+        real: held-out items of each that are alike, (B, M) int64, -1 behind the end.
+        space: centred item vectors, which no game moves, (N, D) float64.
         groups: popularity group of each item, one-hot, (N, G).
         blocks: stage one before the game, with the weights of the generator alone.
         seed: of draws and exchanges.
@@ -59,17 +67,18 @@ class Sample:
     @classmethod
     def of(cls, blocks: Blocks, validation: Validation, counts: np.ndarray, seed: int) -> Sample:
         """Up to 300 users, those with several held-out items first."""
-        random = np.random.default_rng([seed, 3])
+        random, size = np.random.default_rng([seed, 3]), Config().slate_size
         order = random.permutation(len(validation))
         lengths = validation.truth.lengths[order]
-        chosen = np.sort(order[np.lexsort((np.arange(len(order)), lengths < 2))][:USERS])
+        chosen = np.sort(order[np.argsort(-np.minimum(lengths, size), kind="stable")][:USERS])
         some = validation.take(chosen[validation.truth.lengths[chosen] > 0])
-        truth = some.truth.part(some.truth.ranks(random.random(len(some.truth.items))) < SLATE)
-        numbers, there = truth.window(np.arange(len(truth)), SLATE)
+        everything = np.ones(len(some.truth.items), bool)
+        truth = some.truth.part(alike(some.truth, everything, blocks.space, size, random))
+        numbers, there = truth.window(np.arange(len(truth)), size)
         share = (np.cumsum(np.sort(counts)[::-1]) - 1e-9) / max(1, counts.sum())
         place = np.empty(len(counts), np.int64)
         place[np.argsort(-counts, kind="stable")] = np.minimum((share * GROUPS).astype(np.int64), GROUPS - 1)
-        space = blocks.generator.item_vectors().numpy().astype(np.float64)
+        space = blocks.generator.centred_vectors().numpy().astype(np.float64)
         return cls(some, np.where(there, numbers, ABSENT), space, np.eye(GROUPS)[place], blocks, seed)
 
     def drawn(self, generator: Generator, temperature: float) -> np.ndarray:
@@ -90,14 +99,16 @@ class Sample:
 def rows(sample: Sample, generator: Generator, temperature: float) -> dict[str, Row]:
     """Every row as (value, values of the users (B,), NaN where there is none)."""
     slates = sample.drawn(generator, temperature)
-    found = of_items(sample, slates) | of_slates(sample, slates) | of_use(sample, generator)
-    histories, first = sample.validation.query.histories, slates.reshape(-1, slates.shape[2])
+    found = (
+        of_items(sample, slates) | of_slates(sample, slates) | of_use(sample, generator) | of_moods(sample, generator)
+    )
+    histories = sample.validation.query.histories
     profile = metrics.category_profile(histories.rows, histories.items, sample.groups, len(histories))
-    drift = [metrics.calibration(one, profile, sample.groups, SLATE) for one in slates]
+    drift = [metrics.calibration(one, profile, sample.groups, slates.shape[2]) for one in slates]
     drift = np.mean(drift, axis=0)
     found["calibration"] = (float(np.nanmean(drift)), drift)
     found["catalogue"] = catalogue(slates.transpose(1, 0, 2).reshape(-1, DRAWS * slates.shape[2]), len(sample.space))
-    return found if len(first) else {}
+    return found
 
 
 def of_items(sample: Sample, slates: np.ndarray) -> dict[str, Row]:
@@ -107,15 +118,13 @@ def of_items(sample: Sample, slates: np.ndarray) -> dict[str, Row]:
     real, fake = sample.space[sample.real[real_user, place]], sample.space[slates[draw, fake_user, spot]]
     n = len(sample.real)
     distinct = np.unique(real, axis=0)
-    inside, k = fidelity.ball_members(distinct, fake, NEAREST)
+    inside, _ = fidelity.ball_members(distinct, fake, NEAREST)
     which = cdist(real, distinct).argmin(axis=1)
     covered = per_user(inside.any(axis=1)[which].astype(np.float64), real_user, n)
-    dense = per_user(inside.sum(axis=0) / k, fake_user, n)
     return {
         "items_energy": energy(real, fake, real_user, fake_user, n),
         "items_c2st": told_apart(real, fake, real_user, fake_user, n, sample.seed),
         "items_coverage": (float(np.nanmean(covered)), covered),
-        "items_density": (float(np.nanmean(dense)), dense),
     }
 
 
@@ -130,26 +139,52 @@ def of_slates(sample: Sample, slates: np.ndarray) -> dict[str, Row]:
     features = [fidelity.slate_features(one, sample.space, liked) for one in (sample.real[able], made)]
     real, fake = fidelity.standardised(*features)
     own, n = np.arange(len(able)), len(able)
+    whole = [one for one in made if (one != ABSENT).all()]
+    close = likeness(sample.space, np.array(whole)) if whole else np.full(1, np.nan)
     return {
         "slates_energy": energy(real, fake, own, user, n),
         "slates_c2st": told_apart(real, fake, own, user, n, sample.seed),
+        "slates_likeness": (float(np.nanmean(close)), close),
     }
 
 
 def of_use(sample: Sample, generator: Generator) -> dict[str, Row]:
-    """Whether condition and noise are used."""
+    """Whether the noise is used, and what it explains: the real slates under the mixture of draws."""
     query, vectors = sample.validation.query, generator.item_vectors()
+    random = np.random.default_rng([sample.seed, 5])
+    noise = torch.from_numpy(random.standard_normal((MOOD_DRAWS, generator.noise_dim), np.float32))
+    gained = np.full(len(sample.real), np.nan)
     with torch.no_grad():
         condition = replace(sample.blocks, generator=generator).conditions(query.histories)
-        logits = (generator.wanted(condition) @ vectors.T).numpy()
         draws = generator.wanted(condition, torch.from_numpy(sample.blocks.noise[:4])).numpy()
-    user, place = np.nonzero(sample.real != ABSENT)
-    gaps = fidelity.condition_gaps(logits, user, sample.real[user, place], sample.seed)
+        for user in np.flatnonzero((sample.real != ABSENT).sum(axis=1) >= 2):
+            items = sample.real[user][sample.real[user] != ABSENT]
+            single = (generator.wanted(condition[user]) @ vectors.T).log_softmax(-1)[items].sum()
+            mixed = (generator.wanted(condition[user], noise) @ vectors.T).log_softmax(-1)[:, items].sum(1)
+            gained[user] = float(mixed.logsumexp(0) - np.log(len(mixed)) - single) / len(items)
     parts = np.array_split(np.arange(len(draws)), -(-len(draws) // 50))
-    found = [fidelity.noise_sensitivities(draws[part], vectors.numpy().astype(np.float64)) for part in parts]
-    cosine, jaccard = (np.concatenate(one) for one in zip(*found, strict=True))
-    named = {"condition_gap": gaps, "noise_cosine": cosine, "noise_jaccard": jaccard}
-    return {name: (float(np.nanmean(values)), values) for name, values in named.items()}
+    table = vectors.numpy().astype(np.float64)
+    lists = np.concatenate([fidelity.noise_sensitivities(draws[part], table)[1] for part in parts])
+    found = {"slates_likelihood": gained, "noise_jaccard": lists}
+    return {name: (float(np.nanmean(some)), some) for name, some in found.items() if np.isfinite(some).any()}
+
+
+def of_moods(sample: Sample, generator: Generator) -> dict[str, Row]:
+    """Likeness inside and between the moods that are shown to some users, and held-out items in them."""
+    ranker = Ranker(replace(sample.blocks, generator=generator), None, Config().n_candidates)
+    truth, n = sample.validation.truth, len(sample.validation)
+    found = {name: np.full(n, np.nan) for name in ("mood_inside", "mood_between", "mood_items")}
+    for user in range(min(n, MOOD_USERS)):
+        query = sample.validation.query.take(np.array([user]))
+        moods = taste.find_moods(ranker, query, MOOD_ITEMS, MOODS, MOOD_DRAWS, 0)
+        lists = [mood.numbers for mood in moods if len(mood.numbers) == MOOD_ITEMS]
+        if len(lists) < 2:
+            continue
+        middles = sample.space[np.stack(lists)].mean(axis=1)
+        found["mood_inside"][user] = likeness(sample.space, np.stack(lists)).mean()
+        found["mood_between"][user] = (middles @ middles.T)[~np.eye(len(middles), dtype=bool)].mean()
+        found["mood_items"][user] = np.isin(truth.of(user), np.concatenate(lists)).mean()
+    return {name: (float(np.nanmean(some)), some) for name, some in found.items() if np.isfinite(some).any()}
 
 
 def per_user(values: Floats, users: np.ndarray, n: int) -> Floats:

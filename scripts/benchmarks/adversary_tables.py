@@ -86,7 +86,7 @@ def sheets(result: Mapping[str, Any]) -> list[Sheet]:
     cells = [[name, *_line(one, names), *_claims(one)] for name, one in variants.items()]
     fidelity = f"{about}: mean over the seeds; +/-: corrected 95 % interval against '{BASE}' on the better / worse side"
     ranked = [[name, *_ranks(one)] for name, one in variants.items() if any(one["rankers"])]
-    second = ["variant", "stage one", "its D as ranker", "new D as ranker", "boosting as ranker"]
+    second = ["variant", "stage one", "discriminator as ranker", "boosting as ranker"]
     calm = ["variant", "seeds that failed", "seeds with an alarm", "alarms", "NDCG by seed", "D right", "seconds"]
     return [
         Sheet(fidelity, columns, cells),
@@ -109,7 +109,7 @@ def _claims(one: Row) -> list[str]:
 def _ranks(one: Row) -> list[str]:
     return [
         _mean(one["ndcg"]),
-        *(_mean([seed[name] for seed in one["rankers"]]) for name in ("D", "new D", "boosting")),
+        *(_mean([seed[name] for seed in one["rankers"]]) for name in ("D", "boosting")),
     ]
 
 

@@ -1,7 +1,7 @@
 """What the adversary is worth: one ranked generator with the adversarial term off, on, and with rivals in its place.
 
-Every seed has one ranking phase; every variant plays its game from there, with the default weight and length, and is
-never undone. All is measured on inner validation users, generated against held-out items; `adversary_tables` compares.
+Every seed has one ranking phase; every variant plays its game from there, with the default length. The lists are the
+same for all. All is measured on inner validation users, generated against held-out slates; `adversary_tables` compares.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import adversary_games
 import adversary_rows
 import adversary_tables
 import numpy as np
+from adversary_games import EnergyScoreGame, MmdGame
 from adversary_rows import ROWS, Sample
 from adversary_tables import BASE, Row
-from forks import Start, kept, key, start
+from forks import FIRST_SEED, Start, kept, key, start
 
 from recgan.errors import TrainingError
 from recgan.features import ItemTraits
-from recgan.ranking import ABSENT, Judge
+from recgan.ranking import ABSENT, Blocks, Judge
 from recgan.training import judging
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.module import ConditionalGAN
-from recgan.training.phases import Played
 from recgan.training.reporting import alarms
+from recgan.training.validation import Proposals
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Variant:
     Args:
         adversarial: loss of the game, as in the settings.
         module: plays the game.
+        weight: of what stands in the adversary's place; None for the default one.
         temperature: of the softmax from which items are drawn.
         plays: whether a game is played at all.
         same_as: the variant whose generator is used.
@@ -46,6 +48,7 @@ class Variant:
 
     adversarial: str = "none"
     module: type[ConditionalGAN] = ConditionalGAN
+    weight: float | None = None
     temperature: float = 1.0
     plays: bool = True
     same_as: str | None = None
@@ -58,14 +61,14 @@ VARIANTS = {
     "non-saturating": Variant("non-saturating"),
     "wgan-gp": Variant("wgan-gp"),
     "hinge": Variant("hinge"),
-    "temperature .95": Variant(temperature=0.95, same_as=BASE),
-    "temperature .9": Variant(temperature=0.9, same_as=BASE),
-    "energy score": Variant(module=adversary_games.EnergyScoreGame),
-    "MMD": Variant(module=adversary_games.MmdGame),
-    "negatives by D": Variant("relativistic", adversary_games.JudgedNegativesGame),
-    "negatives by G": Variant(module=adversary_games.HardNegativesGame),
+    "off, temperature .8": Variant(temperature=0.8, same_as=BASE),
+    "off, temperature .6": Variant(temperature=0.6, same_as=BASE),
+    "relativistic, temperature .8": Variant("relativistic", temperature=0.8, same_as="relativistic"),
+    "relativistic, twice the weight": Variant("relativistic", weight=10.0),
+    "energy score": Variant(module=EnergyScoreGame, weight=5.0),
+    "MMD": Variant(module=MmdGame, weight=5.0),
 }
-RANKERS = (BASE, "relativistic")
+RANKERS = (BASE,)
 """Variants after which the second stage is fitted, by the discriminator and by boosting."""
 
 
@@ -73,7 +76,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Measure what is not finished yet, and compare."""
     own = [Path(module.__file__ or "") for module in (adversary_games, adversary_rows)] + [Path(__file__)]
     folder = options.work / key(options.set, options.data, options.quick, own)
-    of_seeds = [of_seed(options, seed, folder) for seed in range(options.seeds)]
+    of_seeds = [of_seed(options, seed, folder) for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)]
     found = {name: [one[name] for one in of_seeds] for name in VARIANTS}
     return {
         "set": options.set,
@@ -131,38 +134,44 @@ def of_variant(begun: Start, name: str, games: dict[str, Played]) -> Row:
     }
 
 
+@dataclass(frozen=True)
+class Played:
+    """What a variant's game leaves: stage one with its weights, its proposals, and the account of the game."""
+
+    blocks: Blocks
+    proposals: Proposals
+    report: dict[str, Any]
+
+
 def game(begun: Start, name: str, games: dict[str, Played]) -> Played:
-    """The game of a variant, played once and never undone."""
+    """The game of a variant, played once."""
     if name not in games:
         games[name] = _played(begun, VARIANTS[name])
     return games[name]
 
 
 def _played(begun: Start, variant: Variant) -> Played:
-    phases = begun.run.phases
-    if not variant.plays:
-        blocks, proposals, value = phases.weighed(begun.blocks)
-        report = {"curve": [], "before": value, "after": value, "kept": True}
-        return Played(blocks, proposals, new_discriminator(phases.config), report)
-    config = phases.config.changed(adversarial=variant.adversarial, max_metric_drop=0.999)
-    with seeded(begun.seed):
-        return replace(phases, config=config, module=variant.module).game(begun.blocks)
+    phases, blocks, report = begun.run.phases, begun.blocks, {"curve": []}
+    if variant.plays:
+        weight = phases.config.adversarial_weight if variant.weight is None else variant.weight
+        config = phases.config.changed(adversarial=variant.adversarial, adversarial_weight=weight)
+        with seeded(begun.seed):
+            judge = new_discriminator(config)
+            blocks, _, report = replace(phases, config=config, module=variant.module).game(blocks, judge)
+    weighed, proposals = phases.weighed(blocks)
+    return Played(weighed, proposals, report)
 
 
 def rankers(begun: Start, played: Played) -> dict[str, float]:
-    """NDCG out of fold of the second stage: the discriminator, one that never played, and gradient boosting."""
+    """NDCG out of fold of the second stage: the discriminator's head, and gradient boosting."""
     run, blocks = begun.run, played.blocks
     data, config = run.data, run.config
     vectors = blocks.generator.item_vectors().numpy()
     traits = ItemTraits.of(data.histories, data.item_table, blocks.categories, vectors, data.profiles)
-    found = {}
-    for name, discriminator in (("D", played.discriminator), ("new D", new_discriminator(config))):
-        judge = Judge(discriminator, traits)
-        rest = (played.proposals, blocks.weights, data.validation, config.n_candidates)
-        cases = judging.gather(blocks, judge, *rest)
-        found[name] = judging.fit_judge(discriminator, cases, data.validation, config.seed)[3]
-    found["boosting"] = boosted(cases, data.validation, config.seed)
-    return found
+    judge = Judge(new_discriminator(config), traits)
+    cases = judging.gather(judge, played.proposals, blocks.weights, data.validation, config.n_candidates)
+    fitted = judging.fit_judge(judge.discriminator, cases, data.validation, config.seed)[3]
+    return {"D": fitted, "boosting": boosted(cases, data.validation, config.seed)}
 
 
 def boosted(cases: judging.Cases, validation: Any, seed: int) -> float:

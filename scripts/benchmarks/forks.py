@@ -21,6 +21,8 @@ from recgan.training.data import read_data
 from recgan.training.fitting import seeded
 from recgan.training.run import Run
 
+FIRST_SEED = 1
+"""Constants of game, moods and dial were chosen on seed 0 of ml-100k and ml-1m, so measuring begins behind it."""
 SETS = {"ml-100k": "cfgan", "ml-1m": "ml-1m-users", "beauty": "beauty", "movietweetings": "movietweetings"}
 """Data set: the protocol by which it is cut. The test part is left alone; all is measured on the validation part."""
 
@@ -43,7 +45,7 @@ class Start:
 def start(name: str, data: Path, seed: int, *, quick: bool = False) -> Start:
     """Closed forms and ranking phase of one seed, with the default settings."""
     task = load(PROTOCOLS[SETS[name]], data, 0)
-    config = recgan.Config(seed=seed, progress=False, **({**QUICK, "adversarial_epochs": 1} if quick else {}))
+    config = recgan.Config(seed=seed, progress=False, **({**QUICK, "game_steps": 20} if quick else {}))
     tables = read_data(task.fit, task.items, task.users, task.given, config)
     with Progress(False) as progress, seeded(seed):
         run = Run(tables, config, progress, time.perf_counter())

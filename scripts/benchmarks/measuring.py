@@ -24,7 +24,7 @@ QUICK = {
     "noise_dim": 4,
     "n_draws": 4,
     "epochs": 1,
-    "adversarial_epochs": 0,
+    "game_steps": 0,
     "n_candidates": 20,
 }
 KNOWN = "known"
