@@ -64,16 +64,25 @@ class Query:
             noise=noise,
         )
 
-    def mask(self, scores: np.ndarray) -> np.ndarray:
-        """Set what must not be listed to minus infinity, in place: (B, N) float32."""
-        scores[self.blocked.rows, self.blocked.items] = -np.inf
+    def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
+        """Set what must not be listed to minus infinity, in place: (B, M) float32, of the items from `first` on."""
+        items = slice(first, first + scores.shape[1])
+        scores[_inside(self.blocked, items)] = -np.inf
         if isinstance(self.allowed, Histories):
             refused = np.ones(scores.shape, bool)
-            refused[self.allowed.rows, self.allowed.items] = False
+            refused[_inside(self.allowed, items)] = False
             scores[refused] = -np.inf
         elif self.allowed is not None:
-            scores[:, ~self.allowed] = -np.inf
+            scores[:, ~self.allowed[items]] = -np.inf
         return scores
+
+
+def _inside(table: Histories, items: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and places of a table's entries among some items."""
+    if (items.start, items.stop) == (0, table.n_items):
+        return table.rows, table.items
+    there = (table.items >= items.start) & (table.items < items.stop)
+    return table.rows[there], table.items[there] - items.start
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
-from recgan.ranking.top import top_items
+from recgan.ranking.top import scan
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-SCORED_WHOLE = 100_000
-"""Catalogues up to this size are scored whole, which is as exact as a search and faster."""
+SCORED_WHOLE = 1_000_000
+"""Catalogues up to this size are scored whole: as exact as FAISS's flat search, and measured to be faster."""
 
 
 class Ranker:
@@ -84,13 +83,12 @@ class Ranker:
         return (self._score_whole if whole else self._search)(query, wanted, k)
 
     def _score_whole(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        queries = self.blocks.queries(query.histories, wanted)
-        scores = (torch.from_numpy(queries) @ torch.from_numpy(self.blocks.columns).T).numpy()
-        sparse = self.blocks.sparse_scores(query.histories)
-        if sparse is not None:
-            entries = sparse.tocoo()
-            scores[entries.row, entries.col] += entries.data
-        return top_items(query.mask(scores), k)
+        queries, sparse = self.blocks.queries(query.histories, wanted), self.blocks.sparse_scores(query.histories)
+
+        def mask(scores: np.ndarray, users: slice, first: int) -> None:
+            query.take(np.arange(users.start, users.stop)).mask(scores, first)
+
+        return scan(self.blocks.columns, queries, k, sparse, mask)
 
     def _search(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of search and neighbours; exact, because the neighbours' scores are not negative."""
