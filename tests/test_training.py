@@ -546,3 +546,33 @@ def test_tune_refuses_what_cannot_be(interactions, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigError, match=r"recgan\[tune\]"):
         recgan.tune(interactions, n_trials=1)
+
+
+def test_few_users_choose_weights_by_bagging(monkeypatch):
+    from recgan.training import validation as chosen
+
+    asked = []
+    monkeypatch.setattr(chosen, "_search", lambda proposals, alone, value: asked.append(1) or Weights(dense=len(asked)))
+    proposals = chosen.Proposals(
+        np.zeros((3, 2), np.int64), {"generated": np.ones((3, 2)), "popularity": np.ones((3, 2))}
+    )
+    few, many = (Validation.__new__(Validation) for _ in range(2))
+    object.__setattr__(few, "truth", Histories.from_lists([[0]] * 3, 2))
+    object.__setattr__(many, "truth", Histories.from_lists([[0]] * 5000, 2))
+    assert chosen.choose_weights(proposals, many, Weights()).dense == 1.0
+    asked.clear()
+    assert chosen.choose_weights(proposals, few, Weights()).dense == pytest.approx(4.5)
+    assert len(asked) == chosen.BAGS
+
+
+def test_the_mean_of_weights_does_not_hang_on_their_scale():
+    from recgan.training.validation import _mean_weights
+
+    unit = {"generated": 2.0, "dense": 0.5, "popularity": 1.0}
+    one, other = Weights(dense=4.0, popularity=1.0), Weights(generated=0.0, dense=30.0, popularity=-5.0)
+    tenth = Weights(generated=0.0, dense=3.0, popularity=-0.5)
+    both = [_mean_weights([one, some], unit) for some in (other, tenth)]
+    np.testing.assert_allclose(
+        *([w.dense / w.generated, w.popularity / w.generated] for w in both),
+    )
+    assert _mean_weights([one, one], unit) == one

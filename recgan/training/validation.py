@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -225,19 +226,59 @@ SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
-def choose_weights(proposals: Proposals, validation: Validation, alone: Weights, rounds: int = 3) -> Weights:
-    """Weights that maximise the validation metric, one block at a time over a small grid.
+BAGS, FEWEST_BAGS, BAGGED_USERS = 8, 4, 10_000
+"""Most bootstrap samples of the users, fewest that are of use, and users of all samples together."""
 
-    The search begins at the generator as it was trained, or at popularity alone where that does better.
+
+def choose_weights(proposals: Proposals, validation: Validation, alone: Weights) -> Weights:
+    """Weights that maximise the validation metric.
+
+    Where the users are few, the best of a grid is often best by chance: then the mean of what several bootstrap samples
+    of the users choose is taken (bagging, Breiman 1996).
 
     Args:
         proposals: what the blocks propose.
         validation: who shall like it.
         alone: of the generator without the linear block.
-        rounds: passes over the blocks.
 
     Returns:
-        The weights and their metric. Where two are equal, the smaller change of the earlier choice stays.
+        The weights.
+    """
+    known: dict[Weights, np.ndarray] = {}
+
+    def values(weights: Weights) -> np.ndarray:
+        if weights not in known:
+            known[weights] = validation.values(proposals.ranked(weights))
+        return known[weights]
+
+    bags = min(BAGS, BAGGED_USERS // max(1, len(validation)))
+    if bags < FEWEST_BAGS:
+        return _search(proposals, alone, lambda weights: float(values(weights).mean()))
+    random, chosen = np.random.default_rng(0), []
+    for _ in range(bags):
+        often = np.bincount(random.integers(0, len(validation), len(validation)), minlength=len(validation))
+        chosen.append(_search(proposals, alone, partial(_weighted, values, often / len(validation))))
+    return _mean_weights(chosen, units(proposals))
+
+
+def _mean_weights(chosen: list[Weights], unit: Mapping[str, float]) -> Weights:
+    """The mean of some weights, each first brought to the same sum in the units of the blocks."""
+    names = ("generated", "dense", "sparse", "popularity")
+    table = np.array([[getattr(one, name) for name in names] for one in chosen])
+    total = np.abs(table) @ np.array([unit.get(name, 0.0) for name in names])
+    mean = (table * (total.mean() / np.maximum(total, 1e-12))[:, None]).mean(axis=0)
+    return replace(chosen[0], **dict(zip(names, mean.tolist(), strict=True)))
+
+
+def _weighted(values: Callable[[Weights], np.ndarray], share: np.ndarray, weights: Weights) -> float:
+    return float(values(weights) @ share)
+
+
+def _search(proposals: Proposals, alone: Weights, value: Callable[[Weights], float], rounds: int = 3) -> Weights:
+    """The best weights of small grids, one block after the other, some times over.
+
+    The search begins at the generator as it was trained, or at popularity alone where that does better. Where two are
+    equal, the smaller change of the earlier choice stays.
     """
     unit = units(proposals)
     steps = {
@@ -246,10 +287,6 @@ def choose_weights(proposals: Proposals, validation: Validation, alone: Weights,
         "generated": list(SHARES),
         "popularity": [step * unit["generated"] / unit["popularity"] for step in POPULARITY_GRID],
     }
-
-    def value(weights: Weights) -> float:
-        return float(validation.values(proposals.ranked(weights)).mean())
-
     trend = replace(alone, generated=0.0, popularity=unit["generated"] / unit["popularity"])
     best, best_value = max(((start, value(start)) for start in (alone, trend)), key=lambda one: one[1])
     for _ in range(rounds):
