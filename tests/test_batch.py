@@ -464,7 +464,7 @@ def test_a_restart_that_broke_off_is_no_foreign_folder(model, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     run(model, tmp_path, n=3, n_shards=2)
-    monkeypatch.setattr(f"recgan.batch.running.{step}", broken)
+    monkeypatch.setattr(f"recgan.batch.claiming.{step}", broken)
     with pytest.raises(KeyboardInterrupt):
         run(model, tmp_path, n=2, n_shards=3, restart=True)
     monkeypatch.undo()

@@ -61,6 +61,7 @@ class Job:
 
     Args:
         model: serves the lists.
+        folder: the model's folder; None when it was handed over in memory.
         users: ids of the users, (U,), each once.
         histories: histories given for some of them, or None.
         n: most items in a list.
@@ -70,6 +71,7 @@ class Job:
     """
 
     model: Recommender
+    folder: Path | None
     users: pd.Series
     histories: GivenHistories | None
     n: int
@@ -128,7 +130,7 @@ def prepare(model: Any, users: Any, n: Any, n_shards: Any, histories: Any, optio
     """
     if isinstance(n_shards, bool) or not isinstance(n_shards, int | np.integer) or n_shards < 1:
         raise ConfigError(f"n_shards: a whole number of at least 1, not {n_shards!r}")
-    recommender, model_hash = _loaded(model)
+    recommender, source, model_hash = _loaded(model)
     options = {**options, **{name: _settled(options[name], name) for name in ("items", "exclude")}}
     if isinstance(histories, str | os.PathLike):
         histories = read_interactions(Path(histories))
@@ -145,7 +147,7 @@ def prepare(model: Any, users: Any, n: Any, n_shards: Any, histories: Any, optio
         "arguments": _arguments(n, histories, options),
     }
     given = None if histories is None else GivenHistories.of(histories, ids)
-    return Job(recommender, ids, given, int(n), options, int(n_shards), described)
+    return Job(recommender, source, ids, given, int(n), options, int(n_shards), described)
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -174,18 +176,34 @@ def table_hash(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _loaded(model: Any) -> tuple[Recommender, str]:
-    if isinstance(model, Recommender):
-        with tempfile.TemporaryDirectory() as work:
-            model.save(Path(work) / "model")
-            return model, _seal(Path(work) / "model")
-    if not isinstance(model, str | os.PathLike):
-        raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
-    folder = Path(model).expanduser()
+def load_sealed(folder: Path) -> tuple[Recommender, str]:
+    """A model and the hash of its seal, both of one and the same folder.
+
+    Args:
+        folder: a model folder.
+
+    Returns:
+        The recommender and a SHA-256.
+
+    Raises:
+        ArtifactError: when it is missing, damaged or foreign, or was replaced while it was read.
+    """
     seal, recommender = _seal(folder), Recommender.load(folder)
     if _seal(folder) != seal:
         raise ArtifactError(f"{folder}: was replaced while it was read; try again")
     return recommender, seal
+
+
+def _loaded(model: Any) -> tuple[Recommender, Path | None, str]:
+    if isinstance(model, Recommender):
+        with tempfile.TemporaryDirectory() as work:
+            model.save(Path(work) / "model")
+            return model, None, _seal(Path(work) / "model")
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
+    folder = Path(model).expanduser().absolute()
+    recommender, seal = load_sealed(folder)
+    return recommender, folder, seal
 
 
 def _seal(folder: Path) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ CHUNK_ROWS = 1 << 20
 
 
 def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None]) -> dict[str, Any]:
-    """Make the lists of one shard, a chunk of users at a time, and write them and then the sidecar.
+    """Make the lists of one shard, a chunk of users at a time in one thread, and write them and then the sidecar.
 
     Args:
         job: what is asked.
@@ -35,7 +36,7 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
     start, end = job.bounds(shard)
     step = max(1, min(CHUNK_USERS, CHUNK_ROWS // max(1, min(job.n, len(job.model.items)))))
     rows = fallback = 0
-    with whole_file(path) as temporary:
+    with one_thread(), whole_file(path) as temporary:
         with pq.ParquetWriter(temporary, job.schema) as writer:
             for first in range(start, end, step):
                 last = min(first + step, end)
@@ -47,6 +48,21 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
     sidecar = {**job.expected(shard), "rows": rows, "fallback_users": fallback, "sha256": sha256}
     write_json(sidecar_path(path), sidecar)
     return sidecar
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread, so that the last bits of a score do not hang on the number of cores."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def verified(job: Job, shard: int, folder: Path) -> dict[str, Any] | None:
