@@ -264,7 +264,7 @@ def test_batch_writes_skips_and_restarts(folder, tmp_path):
     assert not out.exists()
     first = call("batch", folder, "--out", out, "--shards", 2, "-n", 3)
     assert first.stdout == f"{out}: 60 users, 180 rows; shards: 2 written, 0 already there\n"
-    again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local")
+    again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local", "--workers", 2)
     assert again.stdout == f"{out}: 60 users, 180 rows; shards: 0 written, 2 already there\n"
     refused(call("batch", folder, "--out", out, "--shards", 2), "n is 3 there and 10 here", "--restart")
     assert call("batch", folder, "--out", out, "--shards", 2, "--restart").exit_code == 0
@@ -289,7 +289,8 @@ def test_batch_for_users_and_histories_of_files(folder, tmp_path):
     refused(call("batch", folder, "--out", tmp_path / "c", "--users", _users(tmp_path, [1, 1])), "'1' more than once")
     refused(call("batch", folder, "--out", tmp_path), "and is no batch job; choose a new or an empty folder")
     refused(call("batch", folder, "--out", tmp_path / "h.csv" / "x"), "cannot be written")
-    assert call("batch", folder, "--out", tmp_path / "c", "--engine", "cloud").exit_code == 2
+    for wrong in (("--engine", "cloud"), ("--workers", "0")):
+        assert call("batch", folder, "--out", tmp_path / "c", *wrong).exit_code == 2
     assert not (tmp_path / "c").exists()
 
 

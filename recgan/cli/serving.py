@@ -33,6 +33,8 @@ class Engine(StrEnum):
     """What runs the shards."""
 
     local = "local"
+    ray = "ray"
+    spark = "spark"
 
 
 LengthOption = Annotated[int, typer.Option("--n", "-n", min=0, help="Most items in a list.")]
@@ -95,7 +97,12 @@ def batch(
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
     calibration: CalibrationOption = 0.0,
     on_unknown: UnknownOption = OnUnknown.fallback,
-    engine: Annotated[Engine, typer.Option(help="What runs the shards.")] = Engine.local,
+    engine: Annotated[
+        Engine, typer.Option(help="What makes the shards: this machine, or a cluster with shared folders.")
+    ] = Engine.local,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many work at the same time; else one a core, where that pays.")
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
@@ -106,9 +113,11 @@ def batch(
     from recgan.batch import run_batch
 
     asked, given = _read_asked(model, users, histories)
-    options: dict[str, Any] = {"on_unknown": on_unknown.value, "restart": restart, "dry_run": dry_run}
+    options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     rules = {"calibration": calibration}
-    result = run_batch(model, out, asked, n, shards, histories=given, rules=rules, **options)
+    result = run_batch(
+        model, out, asked, n, shards, histories=given, rules=rules, restart=restart, dry_run=dry_run, **options
+    )
     _tell(result, dry_run)
 
 
