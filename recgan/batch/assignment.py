@@ -11,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from recgan.batch.failure import Failure
 from recgan.batch.job import Job, load_sealed
+from recgan.batch.shards import write_shard
 from recgan.errors import ArtifactError
 from recgan.recommender import Recommender
 
@@ -37,6 +39,13 @@ class Assignment:
             ArtifactError: when the model folder no longer holds the model with which the job began.
         """
         return Job(_model(self.model, self.asked["described"]["model"]), self.model, **self.asked)
+
+    def attempt(self, shard: int) -> int | Failure:
+        """Make one shard; the number of its users, or why it could not be made."""
+        try:
+            return int(write_shard(self.job(), shard, self.folder, lambda users_done: None)["users"])
+        except Exception as error:
+            return Failure.of(error)
 
 
 @contextmanager

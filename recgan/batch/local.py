@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from recgan.batch.assignment import Assignment
-from recgan.batch.worker import Done, Failure
+from recgan.batch.failure import Failure
+from recgan.batch.worker import Done
 from recgan.errors import ConfigError, RecganError
 
 ENTRY = "import sys; from recgan.batch.worker import main; main(int(sys.argv[1]))"
