@@ -96,7 +96,7 @@ def test_as_many_workers_as_pay(model, monkeypatch):
 
 
 def engines_job(model, n_users: int, n_shards: int):
-    from recgan.batch.job import prepare
+    from recgan.batch.preparing import prepare
     from recgan.batch.running import _options
 
     return prepare(model, range(n_users), 3, n_shards, None, _options(None, None, True, "fallback", 0.0, None, 0))

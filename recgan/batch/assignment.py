@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from recgan.batch.failure import Failure
-from recgan.batch.job import Job, load_sealed
+from recgan.batch.job import Job
+from recgan.batch.preparing import load_sealed
 from recgan.batch.shards import write_shard
 from recgan.errors import ArtifactError
 from recgan.recommender import Recommender

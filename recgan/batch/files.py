@@ -15,16 +15,16 @@ from typing import Any
 JOB = "job.json"
 LOCK = ".lock"
 MANIFEST = "shards.json"
-PART = re.compile(r"part-\d{5,}-of-\d{5,}\.(parquet|json)")
+PART = re.compile(r"part-\d{5,}-of-\d{5,}\.(parquet|csv|jsonl|json)")
 SHARDS = re.compile(re.escape(MANIFEST))
-TEMPORARY = re.compile(r"\.(part-\d{5,}-of-\d{5,}\.(parquet|json)|(job|shards)\.json)\.[0-9a-f]{32}\.tmp")
+TEMPORARY = re.compile(r"\.(part-\d{5,}-of-\d{5,}\.(parquet|csv|jsonl|json)|(job|shards)\.json)\.[0-9a-f]{32}\.tmp")
 MODEL = re.compile(r"\.model\.[0-9a-f]{32}\.tmp")
 """Folder of a model that was handed over in memory, while workers need it."""
 
 
-def part_path(folder: Path, shard: int, n_shards: int) -> Path:
-    """Where the lists of a shard lie."""
-    return folder / f"part-{shard:05d}-of-{n_shards:05d}.parquet"
+def part_path(folder: Path, shard: int, n_shards: int, form: str) -> Path:
+    """Where the lists of a shard lie in one of the formats."""
+    return folder / f"part-{shard:05d}-of-{n_shards:05d}.{form}"
 
 
 def sidecar_path(part: Path) -> Path:

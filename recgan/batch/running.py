@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from recgan.batch.claiming import check_place, check_same, claim, locked, writing
 from recgan.batch.engines import Engine, check_engine, make_shards
-from recgan.batch.files import part_path
-from recgan.batch.job import Job, prepare
+from recgan.batch.files import MANIFEST, part_path
+from recgan.batch.formats import Format
+from recgan.batch.job import Job
+from recgan.batch.preparing import prepare
 from recgan.batch.shards import verified, write_shard
+from recgan.batch.totals import estimated, write_manifest
 from recgan.errors import ConfigError, RecganError
 from recgan.progress import Progress
 from recgan.recommender import Recommender
@@ -33,6 +36,8 @@ class BatchResult:
         rows: rows of all shards that are there.
         users: users of the whole job.
         fallback_users: those among the shards that are there whom the model does not know: they got the general list.
+        expected_rows: in a dry run, about how many rows all shards will have.
+        expected_bytes: in a dry run, about how large they will be together.
     """
 
     folder: Path
@@ -41,6 +46,8 @@ class BatchResult:
     rows: int
     users: int
     fallback_users: int
+    expected_rows: int | None = None
+    expected_bytes: int | None = None
 
 
 def score_shard(
@@ -59,6 +66,8 @@ def score_shard(
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
+    format: Format = "parquet",
+    model_version: bool = False,
 ) -> Path:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
@@ -80,6 +89,9 @@ def score_shard(
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
+        format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
+        model_version: whether a column `model_version` says with which model the list was made: the first digits of the
+            model's hash in `job.json`.
 
     Returns:
         The path of the shard, such as `part-00003-of-00008.parquet`.
@@ -87,16 +99,15 @@ def score_shard(
     Raises:
         RecganError: as `run_batch`.
     """
-    job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
-    )
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
     target = Path(folder).expanduser()
     with writing(target):
         target.mkdir(parents=True, exist_ok=True)
         write_shard(job, shard, target, lambda users_done: None)
-    return part_path(target, shard, n_shards)
+    return part_path(target, shard, n_shards, format)
 
 
 def run_batch(
@@ -114,6 +125,8 @@ def run_batch(
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
+    format: Format = "parquet",
+    model_version: bool = False,
     engine: Engine = "local",
     workers: int | None = None,
     restart: bool = False,
@@ -139,6 +152,9 @@ def run_batch(
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
+        format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
+        model_version: whether a column `model_version` says with which model the list was made: the first digits of the
+            model's hash in `job.json`.
         engine: what makes the shards: processes of this machine ("local"), or a cluster whose machines share the
             folders of model and shards ("ray", "spark"); the files are the same.
         workers: how many work at the same time, each with its own copy of the model and one thread; None for one a
@@ -160,9 +176,8 @@ def run_batch(
     check_engine(engine, workers)
     target = Path(folder).expanduser()
     check_place(target)
-    job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
-    )
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if dry_run:
         return _planned(job, target, restart)
     with writing(target), locked(target), Progress(progress) as bar:
@@ -188,27 +203,27 @@ def _planned(job: Job, folder: Path, restart: bool) -> BatchResult:
     if not restart:
         check_same(job, folder)
     found = [None if restart else verified(job, shard, folder) for shard in range(job.n_shards)]
-    return _result(job, folder, tuple(shard for shard, sidecar in enumerate(found) if sidecar is None), found)
+    lacking = tuple(shard for shard, sidecar in enumerate(found) if sidecar is None)
+    rows, size = estimated(job, found, folder)
+    return replace(_result(job, folder, lacking, found), expected_rows=rows, expected_bytes=size)
 
 
 def _run(job: Job, folder: Path, bar: Progress, engine: Engine, workers: int | None) -> BatchResult:
     sidecars = [verified(job, shard, folder) for shard in range(job.n_shards)]
     lacking = tuple(shard for shard, sidecar in enumerate(sidecars) if sidecar is None)
     there = sum(sidecar["users"] for sidecar in sidecars if sidecar is not None)
+    if lacking:
+        (folder / MANIFEST).unlink(missing_ok=True)
     make_shards(job, lacking, folder, bar.steps("users", len(job.users), there), engine, workers)
-    for shard in lacking:
-        sidecars[shard] = verified(job, shard, folder)
-    _refuse_unwritten(folder, sidecars)
-    return _result(job, folder, lacking, sidecars)
-
-
-def _refuse_unwritten(folder: Path, sidecars: Sequence[dict[str, Any] | None]) -> None:
-    lost = [shard for shard, sidecar in enumerate(sidecars) if sidecar is None]
-    if lost:
+    found = [verified(job, shard, folder) if one is None else one for shard, one in enumerate(sidecars)]
+    whole = [one for one in found if one is not None]
+    if len(whole) < len(found):
         raise RecganError(
-            f"{folder}: {len(lost)} shards were written and do not verify, such as shard {lost[0]}; see that the disk "
-            "is sound and that all workers write into this folder, then run the job again"
+            f"{folder}: shard {found.index(None)} was written and does not verify; see that the disk is sound and that "
+            "all workers write into this folder, then run the job again"
         )
+    write_manifest(job, whole, folder)
+    return _result(job, folder, lacking, whole)
 
 
 def _result(job: Job, folder: Path, done: tuple[int, ...], sidecars: Sequence[dict[str, Any] | None]) -> BatchResult:
