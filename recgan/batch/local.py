@@ -46,14 +46,14 @@ class Worker:
         """Send an assignment or the number of a shard."""
         try:
             self.connection.send(message)
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:
             raise self._ended() from None
 
     def receive(self) -> Any:
         """The next message: a number of users, Done or Failure."""
         try:
             return self.connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):
             raise self._ended() from None
 
     def end(self) -> None:
