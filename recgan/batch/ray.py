@@ -7,30 +7,38 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import ray
-from ray.exceptions import RayError
-from ray.util import ActorPool
-
 from recgan.batch.assignment import Assignment
 from recgan.batch.failure import Failure
 from recgan.errors import RecganError
+
+ALONE = "RAY_ADDRESS" not in os.environ
+if ALONE:  # read when Ray is imported: a Ray of this machine alone then listens to this machine alone
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import ray  # noqa: E402
+from ray.exceptions import RayError  # noqa: E402
+from ray.util import ActorPool  # noqa: E402
 
 RESTARTS = 2
 """How often a lost worker is replaced."""
 
 
 class Scorer:
-    """An actor that makes shards.
+    """An actor that makes shards; one that replaces a lost actor reads the assignment again."""
 
-    Args:
-        assignment: what is asked.
-    """
+    def __init__(self) -> None:
+        self._assignment: Assignment | None = None
 
-    def __init__(self, assignment: Assignment) -> None:
-        self._assignment = assignment
+    def attempt(self, sent: Sequence[ray.ObjectRef], shard: int) -> int | Failure:
+        """Make one shard; the number of its users, or why it could not be made.
 
-    def attempt(self, shard: int) -> int | Failure:
-        """Make one shard; the number of its users, or why it could not be made."""
+        Args:
+            sent: where the assignment lies, the only one of a list.
+            shard: which shard.
+        """
+        if self._assignment is None:
+            self._assignment = ray.get(sent[0])
         return self._assignment.attempt(shard)
 
 
@@ -47,8 +55,9 @@ def run(assignment: Assignment, shards: Sequence[int], workers: int | None, tick
         RecganError: when workers were lost again and again, or what one raised itself.
     """
     try:
-        with _connected(workers), _pool(assignment, shards, workers) as pool:
-            for found in pool.map_unordered(lambda actor, shard: actor.attempt.remote(shard), shards):
+        with _connected(workers), _pool(len(shards), workers) as pool:
+            sent = [ray.put(assignment)]
+            for found in pool.map_unordered(lambda actor, shard: actor.attempt.remote(sent, shard), shards):
                 if isinstance(found, Failure):
                     raise found.error()
                 tick(found)
@@ -65,10 +74,9 @@ def _connected(workers: int | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if "RAY_ADDRESS" in os.environ:
+    if not ALONE:
         ray.init(log_to_driver=False)
     else:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         path = os.pathsep.join(map(os.path.abspath, sys.path))
         ray.init(
             address="local",
@@ -76,7 +84,7 @@ def _connected(workers: int | None) -> Iterator[None]:
             include_dashboard=False,
             log_to_driver=False,
             runtime_env={"env_vars": {"PYTHONPATH": path}},
-            _node_ip_address="127.0.0.1",
+            logging_level="ERROR",
         )
     try:
         yield
@@ -85,11 +93,11 @@ def _connected(workers: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _pool(assignment: Assignment, shards: Sequence[int], workers: int | None) -> Iterator[ActorPool]:
+def _pool(most: int, workers: int | None) -> Iterator[ActorPool]:
+    """Actors, no more than shards and cores are there, which end with the block."""
     actor = ray.remote(num_cpus=1, max_restarts=RESTARTS, max_task_retries=RESTARTS)(Scorer)
-    sent = ray.put(assignment)
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    actors = [actor.remote(sent) for _ in range(min(workers or cores, len(shards)))]
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    actors = [actor.remote() for _ in range(min(workers or cores, cores, most))]
     try:
         yield ActorPool(actors)
     finally:
