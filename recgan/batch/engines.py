@@ -56,6 +56,7 @@ def make_shards(
     """
     if not shards:
         return
+    workers = None if workers is None else int(workers)
     if engine == "local":
         workers = _local_workers(job, shards, workers)
         if workers == 1:
@@ -73,8 +74,11 @@ def _local_workers(job: Job, shards: Sequence[int], workers: int | None) -> int:
     if workers is None:
         users = sum(stop - start for start, stop in map(job.bounds, shards))
         workers = min(_cores(), 1 + users // WORTH_A_WORKER)
-    return min(int(workers), len(shards))
+    return min(workers, len(shards))
 
 
 def _cores() -> int:
+    """Cores that this process may use; one where there are no workers beside it."""
+    if os.name != "posix":
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
