@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ import recgan
 from recgan.batch import BatchResult, is_batch, read_batch, run_batch, score_shard
 from recgan.batch import files as batch_files
 from recgan.batch import shards as batch_shards
-from recgan.progress import Progress
+from recgan.batch.job import Job
+from recgan.progress import Pace, Progress
 
 QUICK = {"epochs": 0, "game_steps": 0, "embedding_dim": 8, "hidden_dim": 8, "progress": False}
 
@@ -65,7 +67,7 @@ def test_a_job_gives_the_lists_of_recommend_batch(model, tmp_path):
     wanted.attrs.clear()
     same_lists(read_batch(tmp_path / "lists"), wanted)
     parts = {f"part-{shard:05d}-of-00005.{kind}" for shard in range(5) for kind in ("parquet", "json")}
-    assert names(tmp_path / "lists") == {".lock", "job.json", *parts}
+    assert names(tmp_path / "lists") == {".lock", "job.json", "shards.json", *parts}
 
 
 def test_the_sidecar_says_what_the_shard_holds(model, tmp_path):
@@ -160,6 +162,8 @@ def test_the_sidecar_of_another_job_does_not_verify(model, tmp_path):
         ({"users": [0]}, "different users, n_users is 2 there and 1 here"),
         ({"seed": 1}, "seed is 0 there and 1 here"),
         ({"explore": 0.5}, "explore is 0.0 there and 0.5 here"),
+        ({"format": "csv"}, "format is 'parquet' there and 'csv' here"),
+        ({"model_version": True}, "model_version is False there and True here"),
         ({"filter_seen": False}, "filter_seen is True there and False here"),
         ({"on_unknown": "skip"}, "on_unknown is 'fallback' there and 'skip' here"),
         ({"items": [1, 2, 3]}, "different items"),
@@ -195,14 +199,14 @@ def test_equal_arguments_are_the_same_job_however_they_are_written(model, tmp_pa
 def test_restart_removes_its_own_files_only(model, tmp_path):
     run(model, tmp_path, n=3, n_shards=9)
     own_temporary = tmp_path / f".part-00001-of-00009.parquet.{'a' * 32}.tmp"
-    foreign = ["notes.txt", "part-1.parquet", "part-00001-of-00009.csv", "x-part-00001-of-00009.parquet"]
+    foreign = ["notes.txt", "part-1.parquet", "part-00001-of-00009.tsv", "x-part-00001-of-00009.parquet"]
     for name in [*foreign, own_temporary.name]:
         (tmp_path / name).write_text("x")
     (tmp_path / "part-00003-of-00004.json").mkdir()
     result = run(model, tmp_path, n=2, n_shards=2, restart=True)
     assert result.done == (0, 1)
     parts = {f"part-0000{shard}-of-00002.{kind}" for shard in (0, 1) for kind in ("parquet", "json")}
-    assert names(tmp_path) == {".lock", "job.json", "part-00003-of-00004.json", *parts, *foreign}
+    assert names(tmp_path) == {".lock", "job.json", "shards.json", "part-00003-of-00004.json", *parts, *foreign}
     assert len(read_batch(tmp_path)) == 240
 
 
@@ -248,12 +252,14 @@ def test_two_runs_do_not_work_in_one_folder(model, tmp_path):
 
 def test_a_dry_run_writes_nothing(model, tmp_path):
     place = tmp_path / "deep" / "lists"
-    assert run(model, place, n_shards=3, dry_run=True) == BatchResult(place, (0, 1, 2), (), 0, 120, 0)
+    planned = run(model, place, n_shards=3, dry_run=True)
+    assert planned == BatchResult(place, (0, 1, 2), (), 0, 120, 0, 1200, planned.expected_bytes)
     assert not (tmp_path / "deep").exists()
     run(model, place, n=2, n_shards=3)
     (place / "part-00001-of-00003.parquet").unlink()
     before = content(place)
-    assert run(model, place, n=2, n_shards=3, dry_run=True) == BatchResult(place, (1,), (0, 2), 160, 120, 0)
+    planned = run(model, place, n=2, n_shards=3, dry_run=True)
+    assert planned == BatchResult(place, (1,), (0, 2), 160, 120, 0, 240, planned.expected_bytes)
     assert run(model, place, n=9, n_shards=3, dry_run=True, restart=True).done == (0, 1, 2)
     assert content(place) == before
 
@@ -330,6 +336,7 @@ def test_the_ids_are_never_confused(model, named_model, tmp_path):
         ({"n": 1.5}, recgan.ConfigError, "n: a whole number"),
         ({"n_shards": 0}, recgan.ConfigError, "n_shards: a whole number of at least 1, not 0"),
         ({"n_shards": True}, recgan.ConfigError, "n_shards: a whole number of at least 1, not True"),
+        ({"format": "xml"}, recgan.ConfigError, "format: 'parquet', 'csv' or 'jsonl', not 'xml'"),
         ({"explore": 2}, recgan.ConfigError, "explore: a number from 0 to 1, not 2"),
         ({"on_unknown": "x"}, recgan.ConfigError, "on_unknown"),
         ({"users": [1, 2, 1]}, recgan.DataError, "users: 1 asked for more than once, such as 1"),
@@ -373,11 +380,103 @@ def test_n_zero_and_n_beyond_the_catalogue(model, tmp_path):
     assert read_batch(tmp_path / "all").groupby("user_id").size().max() < 60
 
 
+def test_the_manifest_lists_every_shard(model, tmp_path):
+    run(model, tmp_path, [*range(50), 999], n=4, n_shards=3)
+    manifest = json.loads((tmp_path / "shards.json").read_text())
+    parts = sorted(tmp_path.glob("*.parquet"))
+    assert [shard["file"] for shard in manifest["shards"]] == [part.name for part in parts]
+    assert [shard["bytes"] for shard in manifest["shards"]] == [part.stat().st_size for part in parts]
+    assert [shard["sha256"] for shard in manifest["shards"]] == [recgan.artifact.file_hash(part) for part in parts]
+    assert [shard["users"] for shard in manifest["shards"]] == [17, 17, 17]
+    assert (manifest["users"], manifest["rows"], manifest["fallback_users"]) == (51, 204, 1)
+    assert manifest["bytes"] == sum(part.stat().st_size for part in parts)
+    assert manifest["model"] == json.loads((tmp_path / "job.json").read_text())["model"]
+
+
+def test_the_manifest_stands_only_beside_whole_shards(model, tmp_path, monkeypatch):
+    run(model, tmp_path, n=3, n_shards=2)
+    (tmp_path / "part-00001-of-00002.parquet").unlink()
+    monkeypatch.setattr(Job, "table", lambda *_: tmp_path.read_text())
+    with pytest.raises(recgan.RecganError, match="cannot be written"):
+        run(model, tmp_path, n=3, n_shards=2)
+    monkeypatch.undo()
+    assert "shards.json" not in names(tmp_path)
+    run(model, tmp_path, n=3, n_shards=2)
+    assert "shards.json" in names(tmp_path)
+
+
+def test_shards_that_do_not_verify_after_they_were_written(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("recgan.batch.running.make_shards", lambda *_: None)
+    with pytest.raises(recgan.RecganError, match="shard 0 was written and does not verify"):
+        run(model, tmp_path, n=3, n_shards=2)
+    assert names(tmp_path) == {".lock", "job.json"}
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_a_dry_run_tells_how_large_it_will_be(model, tmp_path, form):
+    job = {"users": range(3000), "n": 10, "n_shards": 3, "format": form}
+    planned = run(model, tmp_path, **job, dry_run=True)
+    done = run(model, tmp_path, **job)
+    size = json.loads((tmp_path / "shards.json").read_text())["bytes"]
+    assert planned.expected_rows == done.rows
+    assert 0.6 < planned.expected_bytes / size < 1.6
+    again = run(model, tmp_path, **job, dry_run=True)
+    assert (again.expected_rows, again.expected_bytes) == (done.rows, size)
+    assert (done.expected_rows, done.expected_bytes) == (None, None)
+    nobody = run(model, tmp_path / "none", [], format=form, dry_run=True)
+    assert (nobody.expected_rows, nobody.expected_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_other_formats_hold_the_same_lists(named_model, tmp_path, form):
+    strange = ["007", 'a,"b"', "two\nlines", "ü", "NULL", "1e5", " "]
+    for kind in ("parquet", form):
+        assert run(named_model, tmp_path / kind, strange, n=5, n_shards=3, format=kind).rows == 35
+    pd.testing.assert_frame_equal(read_batch(tmp_path / form), read_batch(tmp_path / "parquet"), check_exact=True)
+    part = tmp_path / form / f"part-00001-of-00003.{form}"
+    whole = content(tmp_path / form)
+    part.write_bytes(part.read_bytes()[:-1])
+    assert run(named_model, tmp_path / form, strange, n=5, n_shards=3, format=form).done == (1,)
+    assert content(tmp_path / form) == whole
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_other_formats_of_number_ids_and_of_nothing(model, tmp_path, form):
+    users = np.array([3, 119, 60000], np.int32)
+    for kind in ("parquet", form):
+        run(model, tmp_path / kind, users, n=4, n_shards=4, format=kind, model_version=True)
+    found = read_batch(tmp_path / form)
+    pd.testing.assert_frame_equal(found, read_batch(tmp_path / "parquet"), check_exact=True)
+    assert found.dtypes.tolist()[:4] == [np.int32, np.int64, np.int64, np.float64]
+    version = json.loads((tmp_path / form / "job.json").read_text())["model"][:12]
+    assert found["model_version"].unique().tolist() == [version]
+    run(model, tmp_path / "none", n=0, n_shards=1, format=form)
+    assert read_batch(tmp_path / "none").dtypes.tolist() == [np.int64, np.int64, np.int64, np.float64]
+
+
 def test_progress_counts_steps():
     with Progress(enabled=False) as bar:
         tick = bar.steps("users", 5)
         tick(2)
         tick(3)
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr("recgan.progress.SECONDS_A_LINE", 0.0)
+    for enabled in (True, False):
+        with Progress(enabled) as bar:
+            bar.steps("users", 10_000, done=1000)(1500)
+    out = capsys.readouterr()
+    assert out.out == ""
+    assert re.fullmatch(r"users: 2,500 of 10,000, [\d,]+/s, \d:\d\d:\d\d left\n", out.err)
+
+
+def test_pace():
+    now = iter([0.0, 1.0, 1.0, 10.0, 10.0, 11.0, 19.0])
+    pace = Pace(10_000, 1000, clock=lambda: next(now))
+    assert (pace.after(0), pace.due()) == ("0/s, unknown left", False)
+    assert (pace.after(3000), pace.due()) == ("300/s, 0:00:20 left", True)
+    assert (pace.after(2500), pace.due()) == ("500/s, 0:00:07 left", False)
 
 
 SLOW_RUN = """
@@ -453,7 +552,7 @@ def test_a_job_may_be_killed_at_every_step(folder, tmp_path):
     command = [sys.executable, "-c", KILLED_ANYWHERE, str(folder), str(tmp_path / "killed")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     steps = int(done.stdout)
-    assert steps == 2 + 2 * (1 + 2 * 2)  # one chunk a shard; job.json, shards and sidecars: synced, then their folder
+    assert steps == 2 + 2 * (1 + 2 * 2) + 2  # one chunk a shard; every file is synced, and then its folder
     for step in range(1, steps + 2):
         assert content(tmp_path / "killed" / str(step)) == content(tmp_path / "whole"), step
 
@@ -464,7 +563,7 @@ def test_a_restart_that_broke_off_is_no_foreign_folder(model, tmp_path, monkeypa
         raise KeyboardInterrupt
 
     run(model, tmp_path, n=3, n_shards=2)
-    monkeypatch.setattr(f"recgan.batch.running.{step}", broken)
+    monkeypatch.setattr(f"recgan.batch.claiming.{step}", broken)
     with pytest.raises(KeyboardInterrupt):
         run(model, tmp_path, n=2, n_shards=3, restart=True)
     monkeypatch.undo()

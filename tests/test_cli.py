@@ -260,15 +260,18 @@ def test_damaged_and_missing_models(folder, tmp_path):
 def test_batch_writes_skips_and_restarts(folder, tmp_path):
     out = tmp_path / "lists"
     dry = call("batch", folder, "--out", out, "--shards", 2, "--dry-run")
-    assert dry.stdout == f"{out}: 60 users, 0 rows; shards: 2 to write, 0 already there\n"
+    planned = f"{out}: 60 users, 0 rows; shards: 2 to write, 0 already there; about 600 rows and 0.0 MB in the end\n"
+    assert dry.stdout == planned
     assert not out.exists()
     first = call("batch", folder, "--out", out, "--shards", 2, "-n", 3)
     assert first.stdout == f"{out}: 60 users, 180 rows; shards: 2 written, 0 already there\n"
-    again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local")
+    again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local", "--workers", 2)
     assert again.stdout == f"{out}: 60 users, 180 rows; shards: 0 written, 2 already there\n"
     refused(call("batch", folder, "--out", out, "--shards", 2), "n is 3 there and 10 here", "--restart")
     assert call("batch", folder, "--out", out, "--shards", 2, "--restart").exit_code == 0
     assert len(read_batch(out)) == 600
+    assert call("batch", folder, "--out", out, "--restart", "--format", "csv", "--model-version").exit_code == 0
+    assert read_batch(out).columns.tolist() == ["user_id", "item_id", "rank", "score", "model_version"]
 
 
 def test_batch_for_users_and_histories_of_files(folder, tmp_path):
@@ -289,7 +292,8 @@ def test_batch_for_users_and_histories_of_files(folder, tmp_path):
     refused(call("batch", folder, "--out", tmp_path / "c", "--users", _users(tmp_path, [1, 1])), "'1' more than once")
     refused(call("batch", folder, "--out", tmp_path), "and is no batch job; choose a new or an empty folder")
     refused(call("batch", folder, "--out", tmp_path / "h.csv" / "x"), "cannot be written")
-    assert call("batch", folder, "--out", tmp_path / "c", "--engine", "cloud").exit_code == 2
+    for wrong in (("--engine", "cloud"), ("--workers", "0")):
+        assert call("batch", folder, "--out", tmp_path / "c", *wrong).exit_code == 2
     assert not (tmp_path / "c").exists()
 
 

@@ -20,7 +20,7 @@ ORDER = [
     "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
-HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit"]
+HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit", "ray", "pyspark"]
 
 
 def modules():
@@ -60,7 +60,14 @@ def test_every_module_has_its_place():
 
 
 @pytest.mark.parametrize(
-    ("library", "rooms"), [("faiss", {"index"}), ("pytorch_lightning", {"training"}), ("implicit", {"baselines"})]
+    ("library", "rooms"),
+    [
+        ("faiss", {"index"}),
+        ("pytorch_lightning", {"training"}),
+        ("implicit", {"baselines"}),
+        ("ray", {"batch"}),
+        ("pyspark", {"batch"}),
+    ],
 )
 def test_a_library_is_imported_in_one_room_only(library, rooms):
     found = {home(path) for path in modules() for name in imports(path) if name.split(".")[0] == library}

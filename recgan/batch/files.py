@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,17 @@ from typing import Any
 
 JOB = "job.json"
 LOCK = ".lock"
-PART = re.compile(r"part-\d{5,}-of-\d{5,}\.(parquet|json)")
-TEMPORARY = re.compile(r"\.(part-\d{5,}-of-\d{5,}\.(parquet|json)|job\.json)\.[0-9a-f]{32}\.tmp")
+MANIFEST = "shards.json"
+PART = re.compile(r"part-\d{5,}-of-\d{5,}\.(parquet|csv|jsonl|json)")
+SHARDS = re.compile(re.escape(MANIFEST))
+TEMPORARY = re.compile(r"\.(part-\d{5,}-of-\d{5,}\.(parquet|csv|jsonl|json)|(job|shards)\.json)\.[0-9a-f]{32}\.tmp")
+MODEL = re.compile(r"\.model\.[0-9a-f]{32}\.tmp")
+"""Folder of a model that was handed over in memory, while workers need it."""
 
 
-def part_path(folder: Path, shard: int, n_shards: int) -> Path:
-    """Where the lists of a shard lie."""
-    return folder / f"part-{shard:05d}-of-{n_shards:05d}.parquet"
+def part_path(folder: Path, shard: int, n_shards: int, form: str) -> Path:
+    """Where the lists of a shard lie in one of the formats."""
+    return folder / f"part-{shard:05d}-of-{n_shards:05d}.{form}"
 
 
 def sidecar_path(part: Path) -> Path:
@@ -63,10 +68,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def remove(folder: Path, *patterns: re.Pattern[str]) -> None:
-    """Remove the plain files of a folder whose whole name fits one of the patterns."""
+    """Remove the plain files of a folder, and the folders of models, whose whole name fits one of the patterns."""
     for path in sorted(folder.iterdir()):
-        if any(pattern.fullmatch(path.name) for pattern in patterns) and not path.is_dir():
-            path.unlink()
+        if any(pattern.fullmatch(path.name) for pattern in patterns):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
+            elif MODEL.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-from filelock import FileLock, Timeout
-
-from recgan.batch.files import JOB, LOCK, PART, TEMPORARY, part_path, read_json, remove, write_json
-from recgan.batch.job import KIND, Job, differences, prepare
-from recgan.batch.shards import read_shard, verified, write_shard
-from recgan.errors import ConfigError, DataError, RecganError
+from recgan.batch.claiming import check_place, check_same, claim, locked, writing
+from recgan.batch.engines import Engine, check_engine, make_shards
+from recgan.batch.files import MANIFEST, part_path
+from recgan.batch.formats import Format
+from recgan.batch.job import Job
+from recgan.batch.preparing import prepare
+from recgan.batch.shards import verified, write_shard
+from recgan.batch.totals import estimated, write_manifest
+from recgan.errors import ConfigError, RecganError
 from recgan.progress import Progress
 from recgan.recommender import Recommender
 from recgan.rules import Rules
@@ -36,6 +36,8 @@ class BatchResult:
         rows: rows of all shards that are there.
         users: users of the whole job.
         fallback_users: those among the shards that are there whom the model does not know: they got the general list.
+        expected_rows: in a dry run, about how many rows all shards will have.
+        expected_bytes: in a dry run, about how large they will be together.
     """
 
     folder: Path
@@ -44,6 +46,8 @@ class BatchResult:
     rows: int
     users: int
     fallback_users: int
+    expected_rows: int | None = None
+    expected_bytes: int | None = None
 
 
 def score_shard(
@@ -62,6 +66,8 @@ def score_shard(
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
+    format: Format = "parquet",
+    model_version: bool = False,
 ) -> Path:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
@@ -83,6 +89,9 @@ def score_shard(
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
+        format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
+        model_version: whether a column `model_version` says with which model the list was made: the first digits of the
+            model's hash in `job.json`.
 
     Returns:
         The path of the shard, such as `part-00003-of-00008.parquet`.
@@ -90,16 +99,15 @@ def score_shard(
     Raises:
         RecganError: as `run_batch`.
     """
-    job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
-    )
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
     target = Path(folder).expanduser()
-    with _writing(target):
+    with writing(target):
         target.mkdir(parents=True, exist_ok=True)
         write_shard(job, shard, target, lambda users_done: None)
-    return part_path(target, shard, n_shards)
+    return part_path(target, shard, n_shards, format)
 
 
 def run_batch(
@@ -117,6 +125,10 @@ def run_batch(
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
     seed: int = 0,
+    format: Format = "parquet",
+    model_version: bool = False,
+    engine: Engine = "local",
+    workers: int | None = None,
     restart: bool = False,
     dry_run: bool = False,
     progress: bool = True,
@@ -140,9 +152,16 @@ def run_batch(
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         seed: of what is random at explore > 0.
+        format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
+        model_version: whether a column `model_version` says with which model the list was made: the first digits of the
+            model's hash in `job.json`.
+        engine: what makes the shards: processes of this machine ("local"), or a cluster whose machines share the
+            folders of model and shards ("ray", "spark"); the files are the same.
+        workers: how many work at the same time, each with its own copy of the model and one thread; None for one a
+            core of this machine ("local", fewer for few users) or of the cluster. A single local one is this process.
         restart: first remove the shards that another job, or this one, has left in the folder; no other file.
         dry_run: check everything and say what would be done, write nothing.
-        progress: whether a progress bar may be shown on stderr.
+        progress: whether progress may be told on stderr: a bar on a terminal, else a line now and then.
 
     Returns:
         A BatchResult.
@@ -152,51 +171,18 @@ def run_batch(
         DataError: for users or histories that cannot be used.
         UnknownUserError: for an unknown user under on_unknown="raise"; nothing is written then.
         ArtifactError: when the model folder is missing, damaged or foreign.
-        RecganError: when the folder cannot be written.
+        RecganError: when the folder cannot be written, or a worker was killed; whole shards stay, a rerun goes on.
     """
+    check_engine(engine, workers)
     target = Path(folder).expanduser()
-    _check_place(target)
-    job = prepare(
-        model, users, n, n_shards, histories, _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
-    )
+    check_place(target)
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if dry_run:
         return _planned(job, target, restart)
-    with _writing(target), _locked(target), Progress(progress) as bar:
-        _claim(job, target, restart)
-        return _run(job, target, bar.steps("users", len(job.users)))
-
-
-def read_batch(folder: Folder) -> pd.DataFrame:
-    """All lists of a finished batch job.
-
-    Args:
-        folder: as `run_batch` left it.
-
-    Returns:
-        A frame user_id, item_id, rank, score; users in the order of the job, each best first.
-
-    Raises:
-        DataError: when the folder holds no batch job, or a shard is missing or damaged.
-    """
-    root = Path(folder).expanduser()
-    if not is_batch(root):
-        raise DataError(f"{root}: holds no batch job")
-    job = read_json(root / JOB)
-    tables = [read_shard(root, shard, job) for shard in range(job["n_shards"])]
-    lacking = [str(shard) for shard, table in enumerate(tables) if table is None]
-    if lacking:
-        some = ", ".join(lacking[:5]) + f" and {len(lacking) - 5} more" * (len(lacking) > 5)
-        raise DataError(
-            f"{root}: of {len(tables)} shards these are missing or damaged: {some}; run the batch job again"
-        )
-    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
-    return frame
-
-
-def is_batch(folder: Folder) -> bool:
-    """Whether a folder holds a batch job, finished or not."""
-    job = read_json(Path(folder) / JOB)
-    return job.get("kind") == KIND and isinstance(job.get("n_shards"), int) and {"model", "arguments"} <= job.keys()
+    with writing(target), locked(target), Progress(progress) as bar:
+        claim(job, target, restart)
+        return _run(job, target, bar, engine, workers)
 
 
 def _options(
@@ -213,77 +199,31 @@ def _options(
     }
 
 
-def _check_place(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is no folder")
-    foreign = [path.name for path in folder.iterdir() if path.name != LOCK and not TEMPORARY.fullmatch(path.name)]
-    if foreign and not is_batch(folder):
-        raise ConfigError(f"{folder}: holds {min(foreign)!r} and is no batch job; choose a new or an empty folder")
-
-
-def _check_same(job: Job, folder: Path) -> None:
-    there = read_json(folder / JOB)
-    if there and (found := differences(there, job.described)):
-        raise ConfigError(
-            f"{folder}: holds another batch job: {', '.join(found)}; choose another folder, or restart=True "
-            "(--restart) to remove its shards"
-        )
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RecganError(f"{folder}: cannot be written: {error}") from error
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(f"{folder}: another run is at work here; wait for its end") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _claim(job: Job, folder: Path, restart: bool) -> None:
-    """Make the folder this job's own."""
-    _check_place(folder)
-    if restart:
-        remove(folder, PART)
-        (folder / JOB).unlink(missing_ok=True)  # the last one, so that a kill in between is no foreign folder
-    _check_same(job, folder)
-    remove(folder, TEMPORARY)
-    if not (folder / JOB).exists():
-        write_json(folder / JOB, job.described)
-
-
 def _planned(job: Job, folder: Path, restart: bool) -> BatchResult:
     if not restart:
-        _check_same(job, folder)
+        check_same(job, folder)
     found = [None if restart else verified(job, shard, folder) for shard in range(job.n_shards)]
-    return _result(job, folder, tuple(shard for shard, sidecar in enumerate(found) if sidecar is None), found)
+    lacking = tuple(shard for shard, sidecar in enumerate(found) if sidecar is None)
+    rows, size = estimated(job, found, folder)
+    return replace(_result(job, folder, lacking, found), expected_rows=rows, expected_bytes=size)
 
 
-def _run(job: Job, folder: Path, tick: Callable[[int], None]) -> BatchResult:
-    done, sidecars = [], []
-    for shard in range(job.n_shards):
-        sidecar = verified(job, shard, folder)
-        if sidecar is None:
-            sidecar = write_shard(job, shard, folder, tick)
-            done.append(shard)
-        else:
-            tick(sidecar["users"])
-        sidecars.append(sidecar)
-    return _result(job, folder, tuple(done), sidecars)
+def _run(job: Job, folder: Path, bar: Progress, engine: Engine, workers: int | None) -> BatchResult:
+    sidecars = [verified(job, shard, folder) for shard in range(job.n_shards)]
+    lacking = tuple(shard for shard, sidecar in enumerate(sidecars) if sidecar is None)
+    there = sum(sidecar["users"] for sidecar in sidecars if sidecar is not None)
+    if lacking:
+        (folder / MANIFEST).unlink(missing_ok=True)
+    make_shards(job, lacking, folder, bar.steps("users", len(job.users), there), engine, workers)
+    found = [verified(job, shard, folder) if one is None else one for shard, one in enumerate(sidecars)]
+    whole = [one for one in found if one is not None]
+    if len(whole) < len(found):
+        raise RecganError(
+            f"{folder}: shard {found.index(None)} was written and does not verify; see that the disk is sound and that "
+            "all workers write into this folder, then run the job again"
+        )
+    write_manifest(job, whole, folder)
+    return _result(job, folder, lacking, whole)
 
 
 def _result(job: Job, folder: Path, done: tuple[int, ...], sidecars: Sequence[dict[str, Any] | None]) -> BatchResult:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recgan.artifact import file_hash
+from recgan.batch import formats
 from recgan.batch.files import part_path, read_json, sidecar_path, whole_file, write_json
-from recgan.batch.job import Job, json_hash
+from recgan.batch.job import Job, json_hash, schema_of
 
 CHUNK_USERS = 4096
 CHUNK_ROWS = 1 << 20
@@ -20,7 +21,7 @@ CHUNK_ROWS = 1 << 20
 
 
 def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None]) -> dict[str, Any]:
-    """Make the lists of one shard, a chunk of users at a time, and write them and then the sidecar.
+    """Make the lists of one shard, a chunk of users at a time in one thread, and write them and then the sidecar.
 
     Args:
         job: what is asked.
@@ -31,17 +32,17 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
     Returns:
         The sidecar: model, arguments, users, users_sha256, rows, fallback_users, sha256.
     """
-    path = part_path(folder, shard, job.n_shards)
+    path = part_path(folder, shard, job.n_shards, job.format)
     start, end = job.bounds(shard)
     step = max(1, min(CHUNK_USERS, CHUNK_ROWS // max(1, min(job.n, len(job.model.items)))))
     rows = fallback = 0
-    with whole_file(path) as temporary:
-        with pq.ParquetWriter(temporary, job.schema) as writer:
+    with one_thread(), whole_file(path) as temporary:
+        with formats.writer(temporary, job.format, job.schema) as file:
             for first in range(start, end, step):
                 last = min(first + step, end)
-                lists = job.served(first, last)
-                writer.write_table(pa.Table.from_pandas(lists, schema=job.schema, preserve_index=False))
-                rows, fallback = rows + len(lists), fallback + len(lists.attrs["fallback_users"])
+                lists, unknown = job.table(first, last)
+                file.write_table(lists)
+                rows, fallback = rows + len(lists), fallback + unknown
                 tick(last - first)
         sha256 = file_hash(temporary)
     sidecar = {**job.expected(shard), "rows": rows, "fallback_users": fallback, "sha256": sha256}
@@ -49,9 +50,24 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
     return sidecar
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread, so that the last bits of a score do not hang on the number of cores."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
 def verified(job: Job, shard: int, folder: Path) -> dict[str, Any] | None:
     """The sidecar of a shard that is there, whole and of this job; None where it is not."""
-    path = part_path(folder, shard, job.n_shards)
+    path = part_path(folder, shard, job.n_shards, job.format)
     sidecar = read_json(sidecar_path(path))
     same = all(sidecar.get(name) == value for name, value in job.expected(shard).items())
     return sidecar if same and path.is_file() and file_hash(path) == sidecar.get("sha256") else None
@@ -59,10 +75,11 @@ def verified(job: Job, shard: int, folder: Path) -> dict[str, Any] | None:
 
 def read_shard(folder: Path, shard: int, job: dict[str, Any]) -> pa.Table | None:
     """The lists of a shard; None where it is missing, damaged or of another job than `job.json` says."""
-    path = part_path(folder, shard, job["n_shards"])
+    form = job["arguments"].get("format", "parquet")
+    path = part_path(folder, shard, job["n_shards"], form)
     sidecar = read_json(sidecar_path(path))
     same = (sidecar.get("model"), sidecar.get("arguments")) == (job["model"], json_hash(job["arguments"]))
     content = path.read_bytes() if same and path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sidecar.get("sha256"):
         return None
-    return pq.read_table(pa.BufferReader(content))
+    return formats.read(content, form, schema_of(job.get("columns", [])))

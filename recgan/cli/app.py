@@ -26,7 +26,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     demo: "recgan demo --out demo",
     train: "recgan train ratings.csv --out model --items films.csv --min-rating 4",
     recommend: "recgan recommend model 42 -n 20 --format csv",
-    batch: "recgan batch model --out lists --shards 16",
+    batch: "recgan batch model --out lists --shards 16 --workers 4",
     evaluate: "recgan evaluate lists truth.csv --metric ndcg@10 --metric recall@20",
     compare: "recgan compare lists rival.csv truth.csv --metric ndcg@10",
     report: "recgan report model --out report.html",

@@ -33,6 +33,16 @@ class Engine(StrEnum):
     """What runs the shards."""
 
     local = "local"
+    ray = "ray"
+    spark = "spark"
+
+
+class Shape(StrEnum):
+    """How shards are written."""
+
+    parquet = "parquet"
+    csv = "csv"
+    jsonl = "jsonl"
 
 
 LengthOption = Annotated[int, typer.Option("--n", "-n", min=0, help="Most items in a list.")]
@@ -95,20 +105,29 @@ def batch(
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
     calibration: CalibrationOption = 0.0,
     on_unknown: UnknownOption = OnUnknown.fallback,
-    engine: Annotated[Engine, typer.Option(help="What runs the shards.")] = Engine.local,
+    engine: Annotated[
+        Engine, typer.Option(help="What makes the shards: this machine, or a cluster with shared folders.")
+    ] = Engine.local,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="How many work at the same time; else one a core, where that pays.")
+    ] = None,
+    form: Annotated[Shape, typer.Option("--format", help="Of the shards.")] = Shape.parquet,
+    model_version: Annotated[
+        bool, typer.Option("--model-version", help="Add a column that says with which model a list was made.")
+    ] = False,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
-    """Lists for many users, as Parquet files.
+    """Lists for many users, as Parquet, CSV or JSON files.
 
     Kill it anywhere and run it again: shards that are there and whole are kept, the others are made.
     """
     from recgan.batch import run_batch
 
     asked, given = _read_asked(model, users, histories)
-    options: dict[str, Any] = {"on_unknown": on_unknown.value, "restart": restart, "dry_run": dry_run}
-    rules = {"calibration": calibration}
-    result = run_batch(model, out, asked, n, shards, histories=given, rules=rules, **options)
+    options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
+    options |= {"format": form.value, "model_version": model_version, "rules": {"calibration": calibration}}
+    result = run_batch(model, out, asked, n, shards, histories=given, restart=restart, dry_run=dry_run, **options)
     _tell(result, dry_run)
 
 
@@ -162,6 +181,11 @@ def _read_asked(
 
 def _tell(result: BatchResult, dry_run: bool) -> None:
     written = f"{len(result.done)} {'to write' if dry_run else 'written'}, {len(result.skipped)} already there"
-    print(f"{result.folder}: {result.users:,} users, {result.rows:,} rows; shards: {written}")
+    size = "" if result.expected_bytes is None else f"; {_size(result.expected_rows or 0, result.expected_bytes)}"
+    print(f"{result.folder}: {result.users:,} users, {result.rows:,} rows; shards: {written}{size}")
     if unknown := result.fallback_users:
         note(f"{unknown:,} unknown user{'s' * (unknown != 1)} got the general list")
+
+
+def _size(rows: int, size: int) -> str:
+    return f"about {rows:,} rows and {size / 1e6:,.1f} MB in the end"

@@ -1,0 +1,84 @@
+"""What a worker is sent, once: everything of a job but the model, which it reads from a folder itself."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from recgan.batch.failure import Failure
+from recgan.batch.job import Job
+from recgan.batch.preparing import load_sealed
+from recgan.batch.shards import write_shard
+from recgan.errors import ArtifactError
+from recgan.recommender import Recommender
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The work of all workers of a job.
+
+    Args:
+        model: the model folder; every worker can read it.
+        folder: where the shards shall lie; every worker can write there.
+        asked: the fields of the Job, without its model and the model's folder.
+    """
+
+    model: Path
+    folder: Path
+    asked: dict[str, Any]
+
+    def job(self) -> Job:
+        """The job, with the model that this process reads once.
+
+        Raises:
+            ArtifactError: when the model folder no longer holds the model with which the job began.
+        """
+        return Job(_model(self.model, self.asked["described"]["model"]), self.model, **self.asked)
+
+    def attempt(self, shard: int) -> int | Failure:
+        """Make one shard; the number of its users, or why it could not be made."""
+        try:
+            return int(write_shard(self.job(), shard, self.folder, lambda users_done: None)["users"])
+        except Exception as error:
+            return Failure.of(error)
+
+
+@contextmanager
+def assigned(job: Job, folder: Path) -> Iterator[Assignment]:
+    """The assignment of a job; a model that has no folder lies beside the shards until the block ends.
+
+    Args:
+        job: what is asked.
+        folder: where the shards shall lie; locked.
+
+    Yields:
+        The assignment.
+    """
+    asked = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in ("model", "folder")}
+    if job.folder is not None:
+        yield Assignment(job.folder, folder.absolute(), asked)
+        return
+    work = folder.absolute() / f".model.{uuid.uuid4().hex}.tmp"
+    try:
+        work.mkdir()
+        job.model.save(work / "model")
+        yield Assignment(work / "model", folder.absolute(), asked)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@lru_cache(maxsize=1)
+def _model(folder: Path, seal: str) -> Recommender:
+    model, found = load_sealed(folder)
+    if found != seal:
+        raise ArtifactError(
+            f"{folder}: holds another model than when the job began; finished shards are kept: put that model back and "
+            "run the job again, or begin anew with restart=True (--restart)"
+        )
+    return model

@@ -1,0 +1,166 @@
+"""Check what a batch job is given, before the first list is made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recgan.artifact import SEAL
+from recgan.batch.formats import check_format
+from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, table_hash
+from recgan.errors import ArtifactError, ConfigError, UnknownUserError
+from recgan.interactions import read_interactions
+from recgan.recommender import Recommender
+from recgan.schema import ITEM, USER, order_column
+from recgan.serving import _id_series, _refuse_repeats, _unknown_users
+
+
+def prepare(
+    model: Any,
+    users: Any,
+    n: Any,
+    n_shards: Any,
+    histories: Any,
+    options: Mapping[str, Any],
+    form: str = "parquet",
+    model_version: bool = False,
+) -> Job:
+    """Check everything that a batch job is given, before the first list is made.
+
+    Args:
+        model: a Recommender or a model folder.
+        users: ids; None for the users of `histories`, or without these for all known users.
+        n: most items in a list.
+        n_shards: shards into which the users are cut.
+        histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
+        options: items, exclude, filter_seen, on_unknown, explore, rules, seed.
+        form: format of the shards.
+        model_version: whether a column says with which model the list was made.
+
+    Returns:
+        The job.
+
+    Raises:
+        ConfigError: for a bad argument.
+        DataError: for users or histories that cannot be used.
+        UnknownUserError: for an unknown user under on_unknown="raise".
+        ArtifactError: when the model folder is missing, damaged or foreign.
+    """
+    _check_shape(n_shards, form)
+    recommender, source, model_hash = _loaded(model)
+    options = {**options, **{name: _settled(options[name], name) for name in ("items", "exclude")}}
+    if isinstance(histories, str | os.PathLike):
+        histories = read_interactions(Path(histories))
+    recommender.recommend_batch([], n, histories=histories, **options)  # checks the arguments
+    ids = _users(recommender, users, histories)
+    if options["on_unknown"] == "raise":
+        _refuse_unknown(recommender, ids, histories)
+    described = {
+        "kind": KIND,
+        "model": model_hash,
+        "users": table_hash(ids.to_frame()),
+        "n_users": len(ids),
+        "n_shards": int(n_shards),
+        "columns": columns_of(ids, recommender.items, model_version),
+        "arguments": {**_arguments(n, histories, options), "format": form, "model_version": bool(model_version)},
+    }
+    given = None if histories is None else GivenHistories.of(histories, ids)
+    return Job(recommender, source, ids, given, int(n), options, int(n_shards), form, bool(model_version), described)
+
+
+def _check_shape(n_shards: Any, form: Any) -> None:
+    if isinstance(n_shards, bool) or not isinstance(n_shards, int | np.integer) or n_shards < 1:
+        raise ConfigError(f"n_shards: a whole number of at least 1, not {n_shards!r}")
+    check_format(form)
+
+
+def load_sealed(folder: Path) -> tuple[Recommender, str]:
+    """A model and the hash of its seal, both of one and the same folder.
+
+    Args:
+        folder: a model folder.
+
+    Returns:
+        The recommender and a SHA-256.
+
+    Raises:
+        ArtifactError: when it is missing, damaged or foreign, or was replaced while it was read.
+    """
+    seal, recommender = _seal(folder), Recommender.load(folder)
+    if _seal(folder) != seal:
+        raise ArtifactError(f"{folder}: was replaced while it was read; try again")
+    return recommender, seal
+
+
+def _loaded(model: Any) -> tuple[Recommender, Path | None, str]:
+    if isinstance(model, Recommender):
+        with tempfile.TemporaryDirectory() as work:
+            model.save(Path(work) / "model")
+            return model, None, _seal(Path(work) / "model")
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
+    folder = Path(model).expanduser().absolute()
+    recommender, seal = load_sealed(folder)
+    return recommender, folder, seal
+
+
+def _seal(folder: Path) -> str:
+    seal = folder / SEAL
+    return hashlib.sha256(seal.read_bytes()).hexdigest() if seal.is_file() else ""
+
+
+def _settled(ids: Any, name: str) -> list[Any] | dict[Any, list[Any]] | None:
+    """Item ids, or item ids by user, in a form that can be read again and again."""
+    if ids is None:
+        return None
+    if isinstance(ids, Mapping):
+        return {user: _id_series(some, f"{name}[{user!r}]").tolist() for user, some in ids.items()}
+    return _id_series(ids, name).tolist()
+
+
+def _users(model: Recommender, users: Any, histories: Any) -> pd.Series:
+    if users is None:
+        ids = model.users if histories is None else pd.Series(histories[USER].unique())
+    else:
+        ids = _id_series(users, USER)
+    _refuse_repeats(ids)
+    return ids.rename(USER).reset_index(drop=True)
+
+
+def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame | None) -> None:
+    known = ids.isin(model.users)
+    if histories is not None:
+        known |= ids.isin(histories[USER])
+    if not known.all():
+        raise UnknownUserError(_unknown_users(ids[~known].tolist()))
+
+
+def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "seed")}
+    hashed: dict[str, str | None] = {name: _ids_hash(options[name]) for name in ("items", "exclude")}
+    hashed["histories"] = None
+    if histories is not None:
+        order = order_column(histories)
+        hashed["histories"] = table_hash(histories[[USER, ITEM, *([order] if order else [])]])
+    rules = options["rules"].model_dump()
+    return {"n": int(n), "explore": float(options["explore"]), "rules": rules, **plain, **hashed}
+
+
+def _ids_hash(ids: Any) -> str | None:
+    """One hash for equal sets of ids, in whatever order they are."""
+    if ids is None:
+        return None
+    if isinstance(ids, Mapping):
+        return json_hash(sorted([repr(_plain(user)), sorted(set(some))] for user, some in ids.items()))
+    return json_hash(sorted(set(ids)))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,48 @@
+"""Read what a batch job has written."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from recgan.batch import claiming
+from recgan.batch.files import JOB, read_json
+from recgan.batch.shards import read_shard
+from recgan.errors import DataError
+
+Folder = str | PathLike[str]
+
+
+def read_batch(folder: Folder) -> pd.DataFrame:
+    """All lists of a finished batch job.
+
+    Args:
+        folder: as `run_batch` left it.
+
+    Returns:
+        A frame user_id, item_id, rank, score; users in the order of the job, each best first.
+
+    Raises:
+        DataError: when the folder holds no batch job, or a shard is missing or damaged.
+    """
+    root = Path(folder).expanduser()
+    if not is_batch(root):
+        raise DataError(f"{root}: holds no batch job")
+    job = read_json(root / JOB)
+    tables = [read_shard(root, shard, job) for shard in range(job["n_shards"])]
+    lacking = [str(shard) for shard, table in enumerate(tables) if table is None]
+    if lacking:
+        some = ", ".join(lacking[:5]) + f" and {len(lacking) - 5} more" * (len(lacking) > 5)
+        raise DataError(
+            f"{root}: of {len(tables)} shards these are missing or damaged: {some}; run the batch job again"
+        )
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
+
+
+def is_batch(folder: Folder) -> bool:
+    """Whether a folder holds a batch job, finished or not."""
+    return claiming.is_batch(Path(folder))

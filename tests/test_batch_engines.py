@@ -1,0 +1,80 @@
+"""Batch jobs by Ray and by Spark, on this machine: the same files as in this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pandas as pd
+import pytest
+
+import recgan
+from recgan.batch import engines, read_batch, run_batch
+from recgan.batch.job import table_hash
+
+LIBRARIES = {"ray": "ray", "spark": "pyspark"}
+JOB = {"users": range(300), "n": 10, "n_shards": 5, "explore": 0.4, "seed": 2, "progress": False}
+MORE = {"histories": pd.DataFrame({"user_id": [250, 3, 250], "item_id": [3, 4, 5]}), "exclude": {5: [1, 2]}}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=LIBRARIES)
+def engine(request):
+    pytest.importorskip(LIBRARIES[request.param])
+    return request.param
+
+
+class Deadly:
+    """An assignment that kills whoever attempts it."""
+
+    def attempt(self, shard: int) -> int:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return shard
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def lists_hash(folder) -> str:
+    return table_hash(read_batch(folder)[["user_id", "item_id", "rank"]])
+
+
+def test_every_engine_writes_the_same_lists(model, engine, tmp_path):
+    result = run_batch(model, tmp_path / engine, engine=engine, workers=2, **JOB, **MORE)
+    run_batch(model, tmp_path / "local", workers=2, **JOB, **MORE)
+    run_batch(model, tmp_path / "alone", workers=1, **JOB, **MORE)
+    assert result.done == (0, 1, 2, 3, 4)
+    assert lists_hash(tmp_path / engine) == lists_hash(tmp_path / "local") == lists_hash(tmp_path / "alone")
+    assert content(tmp_path / engine) == content(tmp_path / "alone")
+
+
+def test_an_engine_makes_what_is_missing_and_tells_what_fails(model, engine, tmp_path, monkeypatch):
+    model.save(tmp_path / "model")
+    place = tmp_path / "lists"
+    assert run_batch(tmp_path / "model", place, engine=engine, **JOB).done == (0, 1, 2, 3, 4)
+    whole = content(place)
+    (place / "part-00003-of-00005.parquet").unlink()
+    assert run_batch(tmp_path / "model", place, engine=engine, **JOB).done == (3,)
+    assert content(place) == whole
+    (place / "part-00003-of-00005.parquet").unlink()
+    original = engines.import_module
+
+    def damaged(name):
+        (tmp_path / "model" / "weights.safetensors").write_bytes(b"x")
+        return original(name)
+
+    monkeypatch.setattr(engines, "import_module", damaged)
+    with pytest.raises(recgan.ArtifactError, match=r"weights\.safetensors: does not match its SHA-256"):
+        run_batch(tmp_path / "model", place, engine=engine, **JOB)
+
+
+def test_workers_that_are_lost_again_and_again(model, engine, tmp_path, monkeypatch):
+    module = engines.import_module(f"recgan.batch.{engine}")
+    run = module.run
+    monkeypatch.setattr(module, "run", lambda assignment, *more: run(Deadly(), *more))
+    with pytest.raises(recgan.RecganError, match="run the job again to make the others"):
+        run_batch(model, tmp_path, engine=engine, workers=1, **JOB)
+    monkeypatch.undo()
+    assert run_batch(model, tmp_path, **JOB).done == (0, 1, 2, 3, 4)
