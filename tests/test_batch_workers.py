@@ -228,7 +228,7 @@ def test_a_killed_driver_takes_its_workers_along(folder, whole, tmp_path, how):
     finished(folder, tmp_path, whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fifty_kills(folder, whole, tmp_path):
     random = np.random.default_rng(0)
     for turn in range(50):
