@@ -35,7 +35,7 @@ class Config(BaseModel):
         adversarial: loss of the game; "none" switches it off.
         adversarial_weight: of the game's loss beside the set likelihood.
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
-        game_steps: steps of the game at the end, in which only the noise learns, to stand for moods.
+        game_steps: steps of the game, in which only the noise learns, to stand for moods.
         slate_size: most items of a slate: alike, explained by one draw of the noise, judged together.
         n_candidates: K, proposals that the discriminator re-orders.
         time_limit: seconds that the training of the generator may take, half of them for ranking, a fifth each for

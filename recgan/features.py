@@ -107,13 +107,13 @@ def likeness_space(vectors: np.ndarray, categories: np.ndarray) -> np.ndarray:
     """Items as unit rows whose inner products say how alike they are: by taste, and by category where both have one.
 
     Args:
-        vectors: unit item vectors, (N, D) float32; their mean, which is popularity more than taste, is taken out.
+        vectors: centred unit item vectors, (N, D) float32; what all have in common is popularity more than taste.
         categories: unit rows of `category_matrix`, (N, Q) float32; Q may be 0.
 
     Returns:
         (N, D + Q) float32.
     """
-    return _unit(np.concatenate([_unit(vectors - vectors.mean(axis=0)), categories], axis=1))
+    return _unit(np.concatenate([vectors, categories], axis=1))
 
 
 def user_profiles(users: pd.DataFrame | None, ids: pd.Series) -> np.ndarray:

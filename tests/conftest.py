@@ -33,3 +33,10 @@ def interactions():
 @pytest.fixture(scope="session")
 def model(interactions, small_config):
     return recgan.train(interactions, config=small_config)
+
+
+@pytest.fixture(scope="session")
+def folder(model, tmp_path_factory):
+    place = tmp_path_factory.mktemp("model") / "model"
+    model.save(place)
+    return place

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
+from folders import content
 from planted import planted
 
 import recgan
@@ -26,13 +27,6 @@ from recgan.batch.job import Job
 from recgan.progress import Pace, Progress
 
 QUICK = {"epochs": 0, "game_steps": 0, "embedding_dim": 8, "hidden_dim": 8, "progress": False}
-
-
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    place = tmp_path_factory.mktemp("model") / "model"
-    model.save(place)
-    return place
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +43,6 @@ def run(model, folder, *args, **options) -> BatchResult:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def same_lists(found: pd.DataFrame, wanted: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ import signal
 
 import pandas as pd
 import pytest
+from folders import content
 
 import recgan
 from recgan.batch import engines, read_batch, run_batch
@@ -31,10 +32,6 @@ class Deadly:
     def attempt(self, shard: int) -> int:
         os.kill(os.getpid(), signal.SIGKILL)
         return shard
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def lists_hash(folder) -> str:

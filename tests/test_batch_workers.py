@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from folders import content
 from planted import planted
 
 import recgan
@@ -27,22 +28,11 @@ JOB = {"users": USERS, "n": 20, "n_shards": 60, "explore": 0.5, "seed": 3}
 
 
 @pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    place = tmp_path_factory.mktemp("model") / "model"
-    model.save(place)
-    return place
-
-
-@pytest.fixture(scope="module")
 def whole(folder, tmp_path_factory):
     """The files of the job, made in this process."""
     place = tmp_path_factory.mktemp("whole")
     run_batch(folder, place, workers=1, progress=False, **JOB)
     return content(place)
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def workers_of(pid: int) -> list[int]:

@@ -25,13 +25,6 @@ def test_the_contract_of_every_recommender(check, fit):
     check(fit)
 
 
-@pytest.fixture(scope="module")
-def folder(model, tmp_path_factory):
-    place = tmp_path_factory.mktemp("models") / "model"
-    model.save(place)
-    return place
-
-
 @pytest.fixture
 def copy(folder, tmp_path):
     return shutil.copytree(folder, tmp_path / "copy")

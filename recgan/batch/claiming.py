@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,9 +14,9 @@ from recgan.batch.job import KIND, Job, differences
 from recgan.errors import ConfigError, RecganError
 
 
-def is_batch(folder: Path) -> bool:
+def is_batch(folder: str | PathLike[str]) -> bool:
     """Whether a folder holds a batch job, finished or not."""
-    job = read_json(folder / JOB)
+    job = read_json(Path(folder) / JOB)
     return job.get("kind") == KIND and isinstance(job.get("n_shards"), int) and {"model", "arguments"} <= job.keys()
 
 

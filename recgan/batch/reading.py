@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from recgan.batch import claiming
+from recgan.batch.claiming import is_batch
 from recgan.batch.files import JOB, read_json
 from recgan.batch.shards import read_shard
 from recgan.errors import DataError
@@ -41,8 +41,3 @@ def read_batch(folder: Folder) -> pd.DataFrame:
         )
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
-
-
-def is_batch(folder: Folder) -> bool:
-    """Whether a folder holds a batch job, finished or not."""
-    return claiming.is_batch(Path(folder))

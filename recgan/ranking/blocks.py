@@ -170,7 +170,7 @@ class Blocks:
     def space(self) -> np.ndarray:
         """Unit rows in which items are alike that please the same people and share categories, (N, Q) float32."""
         with torch.no_grad():
-            return likeness_space(self.generator.item_vectors().numpy(), self.categories)
+            return likeness_space(self.generator.centred_vectors().numpy(), self.categories)
 
 
 @dataclass(frozen=True)

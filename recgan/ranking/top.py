@@ -51,7 +51,9 @@ def top_items(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def scan(
     columns: np.ndarray, queries: np.ndarray, k: int, extra: csr_matrix | None = None, mask: Mask | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k items with the largest inner products, found by reading every item in the time of the matrix product.
+    """The k items with the largest inner products, found by reading every item.
+
+    In one thread that takes about as long as the matrix product.
 
     Args:
         columns: item vectors, (N, Q) float32, finite.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -95,8 +96,9 @@ class ConditionalGAN(pl.LightningModule):
         optimizers = self.optimizers()
         generator, *rest = optimizers if isinstance(optimizers, list) else [optimizers]
         found = self.game_losses(batch, *rest) if self.phase == "game" else {"ranking": self.ranking_loss(batch)}
-        weights = {"adversarial": self.config.adversarial_weight, "discriminator": 0.0}
-        total = torch.stack([weights.get(name, 1.0) * loss for name, loss in found.items()]).sum()
+        weights = {"adversarial": self.config.adversarial_weight}
+        own = [weights.get(name, 1.0) * loss for name, loss in found.items() if name != "discriminator"]
+        total = torch.stack(own).sum()
         self._decay(generator)
         self._descend(generator, total, self.generator, "generator")
         self._average()
@@ -177,17 +179,23 @@ class ConditionalGAN(pl.LightningModule):
         judge.requires_grad_(True).head.requires_grad_(False)
         return {**found, "discriminator": loss.detach()}
 
+    @cached_property
+    def frozen(self) -> tuple[Tensor, Tensor]:
+        """Unit item vectors and centred ones, (N, D) each, which the game leaves as they are."""
+        with torch.no_grad():
+            return self.generator.item_vectors(), self.generator.centred_vectors()
+
     def slates(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Real slates, and as large ones of distinct items drawn from the softmax of the wanted vectors (B, D).
 
         Returns:
             Centred item vectors of both, (B, M, D); those drawn carry the gradient of the softmax.
         """
-        vectors, logits = self.generator.centred_vectors(), wanted @ self.generator.item_vectors().T
-        logits = _without_history(self._in_fashion(logits, batch.get("when")), batch)
+        vectors, centred = self.frozen
+        logits = _without_history(self._in_fashion(wanted @ vectors.T, batch.get("when")), batch)
         luck = -torch.empty_like(logits).exponential_().log()  # Gumbel: the largest sums are a draw without repeats
         drawn = (logits.detach() + luck).topk(batch["targets"].shape[1], dim=1).indices
-        return vectors[batch["targets"]], losses.straight_through_items(logits, vectors, drawn)
+        return centred[batch["targets"]], losses.straight_through_items(logits, centred, drawn)
 
     def discriminator_loss(
         self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
@@ -203,7 +211,7 @@ class ConditionalGAN(pl.LightningModule):
 
     def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits of a pool of items for every draw, (B, S, P), and the places of the targets in it, (B, M)."""
-        vectors = self.generator.item_vectors()
+        vectors = self.frozen[0]
         when = batch["when"].unsqueeze(1) if self.trend is not None else None  # (B, 1), for every draw
         pool = torch.randint(len(vectors), (NEGATIVES,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))

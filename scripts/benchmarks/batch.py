@@ -51,19 +51,24 @@ class Case:
         """Users of one round."""
         return max(16, SCORES // self.items // self.draws)
 
+    @property
+    def portion(self) -> int:
+        """Wanted vectors of one product."""
+        return max(1, min(1024, 2**25 // self.items))
+
 
 def factors(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Item vectors (N, D), wanted vectors (B * S, D), and seen items (B, 100), a user's draws in rows together."""
+    """Item vectors (N, D), wanted vectors (B * S, D), a user's draws in rows together, and seen items (B * S, 100)."""
     random = np.random.default_rng(0)
     columns = random.standard_normal((case.items, case.dim)).astype(np.float32)
     queries = random.standard_normal((case.users * case.draws, case.dim)).astype(np.float32)
-    return columns, queries, random.integers(0, case.items, (case.users, SEEN))
+    return columns, queries, np.repeat(random.integers(0, case.items, (case.users, SEEN)), case.draws, axis=0)
 
 
 def by_recgan(case: Case) -> Callable[[], Lists]:
     """The search of recgan, with its own filter."""
     columns, queries, seen = factors(case)
-    blocked = Histories.from_lists(list(np.repeat(seen, case.draws, axis=0)), case.items)
+    blocked = Histories.from_lists(list(seen), case.items)
     query = Query(blocked, blocked, np.zeros((len(queries), 0), np.float32))
 
     def mask(scores: np.ndarray, users: slice, first: int) -> None:
@@ -81,8 +86,7 @@ def by_implicit(case: Case) -> Callable[[], Lists]:
     model = implicit.als.AlternatingLeastSquares(factors=case.dim, num_threads=case.threads)
     model.item_factors, model.user_factors = columns, queries
     rows = np.repeat(np.arange(len(queries)), SEEN)
-    items = np.repeat(seen, case.draws, axis=0).ravel()
-    liked = csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=(len(queries), case.items))
+    liked = csr_matrix((np.ones(len(rows), np.float32), (rows, seen.ravel())), shape=(len(queries), case.items))
     everybody = np.arange(len(queries))
     return lambda: model.recommend(everybody, liked, N=case.n, filter_already_liked_items=True)[0]
 
@@ -90,8 +94,7 @@ def by_implicit(case: Case) -> Callable[[], Lists]:
 def by_torch(case: Case) -> Callable[[], Lists]:
     """Product, filter and `topk`, a thousand users at a time."""
     columns, queries, seen = factors(case)
-    seen = np.repeat(seen, case.draws, axis=0)
-    step = max(1, min(1024, 2**25 // case.items))
+    step = case.portion
 
     def lists() -> Lists:
         found = []
@@ -110,7 +113,6 @@ def by_faiss(case: Case) -> Callable[[], Lists]:
 
     faiss.omp_set_num_threads(case.threads)
     columns, queries, seen = factors(case)
-    seen = np.repeat(seen, case.draws, axis=0)
     index = faiss.IndexFlatIP(case.dim)
     index.add(columns)
 
@@ -126,7 +128,7 @@ def by_faiss(case: Case) -> Callable[[], Lists]:
 def product(case: Case) -> Callable[[], Lists]:
     """The matrix product alone, a thousand users at a time."""
     columns, queries, _ = factors(case)
-    step = max(1, min(1024, 2**25 // case.items))
+    step = case.portion
 
     def nothing() -> Lists:
         for start in range(0, len(queries), step):

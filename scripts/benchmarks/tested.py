@@ -39,9 +39,7 @@ class Tested:
     @cached_property
     def vectors(self) -> np.ndarray:
         """Unit item vectors without their mean, (N, D) float32."""
-        vectors = self.model.item_vectors().to_numpy()
-        vectors = vectors - vectors.mean(axis=0)
-        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+        return np.asarray(self.model._blocks.generator.centred_vectors().numpy())
 
     @cached_property
     def categories(self) -> np.ndarray:
