@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +12,16 @@ import torch
 
 from recgan import moods as taste
 from recgan.attributes import AttributeDecoder
+from recgan.bounds import check_pinned, classes_of, pins_of
 from recgan.config import Config
 from recgan.draws import unlike, wanted_vectors
 from recgan.errors import ConfigError, DataError
+from recgan.features import category_flags
 from recgan.fidelity import spread
 from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey
 from recgan.index import ItemIndex
-from recgan.ranking import Blocks, Query, Ranker
+from recgan.ranking import Blocks, Classes, Query, Ranker
+from recgan.rules import Rules
 from recgan.schema import RANK, USER
 from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
 
@@ -37,6 +41,18 @@ class Generative(BaseRecommender):
     _blocks: Blocks
     _config: Config
     _ranker: Ranker
+    _bounded: tuple[Rules, Classes | None] = (Rules(), None)
+
+    def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
+        check_pinned(rules, self._items)
+        asked = rules.model_copy(update={"pinned": None, "calibration": 0.0})
+        if self._bounded[0] != asked:
+            self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())
+        return replace(query, classes=self._bounded[1], pins=pins_of(rules, users, self._items, query))
+
+    @cached_property
+    def _category_flags(self) -> pd.DataFrame:
+        return category_flags(self._item_table)
 
     def moods(
         self,

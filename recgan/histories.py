@@ -157,6 +157,12 @@ class Histories:
         times = None if self.times is None else self.times[where]
         return Histories(offsets, self.items[where], self.n_items, times, self.clock)
 
+    def joined(self, other: Histories) -> Histories:
+        """Every user's items followed by those of another table of the same users, without times."""
+        rows = np.concatenate([self.rows, other.rows])
+        items = np.concatenate([self.items, other.items])[np.argsort(rows, kind="stable")]
+        return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items)
+
     def part(self, kept: np.ndarray) -> Histories:
         """The same users with only the rows marked in `kept`, (rows,) bool."""
         offsets = offsets_of(np.bincount(self.rows[kept], minlength=len(self)))

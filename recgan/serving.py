@@ -179,7 +179,9 @@ class BaseRecommender(ABC):
     ) -> pd.DataFrame:
         n, explore, rules = _check_n(n), _check_explore(explore), Rules.of(rules)
         audience = _apply_policy(audience, on_unknown)
-        query = replace(self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen), rules=rules)
+        query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
+        if rules != Rules():
+            query = replace(self._ruled(query, audience.ids, rules), rules=rules)
         if explore:
             query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
@@ -194,6 +196,10 @@ class BaseRecommender(ABC):
             profiles=self._profiles_of(audience.numbers),
             allowed=None if items is None else self._allowed(audience, items),
         )
+
+    def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
+        """The question for these users with what the rules ask for."""
+        raise ConfigError(f"rules: none for {type(self).__name__}, whose lists are what its scores say, not {rules!r}")
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, columns = np.nonzero(numbers != ABSENT)

@@ -237,7 +237,7 @@ def test_what_a_candidate_costs_is_the_divergence_of_the_longer_list(sorted_bloc
         for column in range(6):
             lists = np.concatenate([numbers[:, :place], numbers[:, [column]]], axis=1)
             np.testing.assert_allclose(costs[:, column], divergence(sorted_blocks, asked, lists), atol=1e-9)
-        mix.add(np.full(len(numbers), place), everybody)
+        mix.add(numbers[:, place], everybody)
 
 
 def test_calibration_brings_the_categories_nearer_and_is_monotone(sorted_blocks):

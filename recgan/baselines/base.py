@@ -18,7 +18,6 @@ from recgan.histories import Histories
 from recgan.interactions import read_interactions
 from recgan.items import read_items
 from recgan.ranking import ABSENT, CELLS, Query, top_items
-from recgan.rules import Rules
 from recgan.schema import ITEM, USER
 from recgan.serving import BaseRecommender
 from recgan.splits import Holdout
@@ -163,8 +162,6 @@ class Baseline(BaseRecommender, ABC):
 
     def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         name = type(self).__name__
-        if query.rules != Rules():
-            raise ConfigError(f"rules: none for {name}, whose lists are what its scores say, not {query.rules!r}")
         if query.explore:
             raise ConfigError(f"explore: 0 for {name}, which has no generator to explore with, not {query.explore!r}")
         found = np.full((len(numbers), n), ABSENT, np.int64)

@@ -2,6 +2,7 @@
 
 from recgan.ranking.arranging import Dial, arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights
+from recgan.ranking.limits import Classes, Pins
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
 from recgan.ranking.top import top_items
 
@@ -10,8 +11,10 @@ __all__ = [
     "CELLS",
     "SCORED_WHOLE",
     "Blocks",
+    "Classes",
     "Dial",
     "Judge",
+    "Pins",
     "Query",
     "Ranker",
     "Weights",

@@ -8,9 +8,13 @@ import numpy as np
 
 from recgan.ranking.blocks import ABSENT, Blocks, Query
 from recgan.ranking.calibrating import Calibration
+from recgan.ranking.gate import Gate
 
 DIVERGENCE = 5.0
 """What one nat of divergence from the user's categories counts against one deviation of relevance."""
+
+BELOW = -1e9
+"""What the best candidate is worth that is not weighed: less than any that is."""
 
 BLOCK = 10
 """Of every so many places the last ones are explored first: what stands there counts least."""
@@ -61,6 +65,7 @@ class Spice:
 
     def __init__(self, query: Query, blocks: Blocks, numbers: np.ndarray, dial: Dial) -> None:
         self.own = dial.luck * (chance(query.keys, numbers) - 0.5) - dial.popularity * blocks.popularity[numbers]
+        self.space = blocks.space
         self.items = blocks.space[numbers]  # (B, K, Q)
         self.alike = np.zeros(numbers.shape)
         self.likeness = dial.likeness
@@ -69,14 +74,62 @@ class Spice:
         """What every candidate gains, in deviations of relevance, (B, K) float64."""
         return np.asarray(self.own - self.likeness * self.alike)
 
-    def add(self, columns: np.ndarray) -> None:
-        """Put a candidate (B,) into every list."""
-        above = self.items[np.arange(len(columns)), columns]
-        self.alike = np.maximum(self.alike, np.einsum("bkq,bq->bk", self.items, above))
+    def add(self, items: np.ndarray) -> None:
+        """Put an item (B,) into every list."""
+        self.alike = np.maximum(self.alike, np.einsum("bkq,bq->bk", self.items, self.space[items]))
+
+
+class Values:
+    """What every candidate of B growing lists is worth at the next place.
+
+    Args:
+        query: says how far to explore, what chance hangs on, and how much calibration counts.
+        blocks: know how popular and how alike items are.
+        numbers: item numbers of the candidates, (B, K) int64, any where none stands.
+        relevance: of the candidates, (B, K) float32; -inf where none stands.
+        head: so many candidates are weighed; the others follow in their order.
+        n: places that are chosen.
+        dial: what each counts.
+    """
+
+    def __init__(
+        self, query: Query, blocks: Blocks, numbers: np.ndarray, relevance: np.ndarray, head: int, n: int, dial: Dial
+    ) -> None:
+        first, weight = numbers[:, :head], query.rules.calibration
+        self.merit = _standardised(relevance[:, :head], np.isfinite(relevance[:, :head]))
+        self.strengths, self.weights = dial.strengths(query.explore, n), dial.calibrations(weight, n)
+        self.spice = Spice(query, blocks, first, dial) if query.explore else None
+        self.mix = Calibration(query.histories, blocks.votes, first) if weight else None
+        self.all = np.empty(numbers.shape)
+        self.all[:, head:] = BELOW - np.arange(numbers.shape[1] - head)
+
+    def at(self, step: int) -> np.ndarray:
+        """Relevance, less what the dial and the rules cost at a place, (B, K) float64; overwritten by the next call."""
+        weight = self.weights[step]
+        value = (1.0 - weight) * self.merit
+        if self.spice is not None:
+            value += self.strengths[step] * self.spice.gains()
+        if self.mix is not None:
+            value -= weight * DIVERGENCE * self.mix.costs()
+        self.all[:, : value.shape[1]] = value
+        return self.all
+
+    def add(self, items: np.ndarray, there: np.ndarray) -> None:
+        """Put an item (B,) into every list where one is left, (B,) bool."""
+        if self.spice is not None:
+            self.spice.add(items)
+        if self.mix is not None:
+            self.mix.add(items, there)
 
 
 def arranged(
-    query: Query, blocks: Blocks, numbers: np.ndarray, relevance: np.ndarray, n: int, dial: Dial | None = None
+    query: Query,
+    blocks: Blocks,
+    numbers: np.ndarray,
+    relevance: np.ndarray,
+    n: int,
+    dial: Dial | None = None,
+    gate: Gate | None = None,
 ) -> np.ndarray:
     """The order in which a list of n shows its candidates, chosen one place after the other.
 
@@ -91,32 +144,25 @@ def arranged(
         relevance: of the candidates, (B, K) float32, descending; -inf where none stands.
         n: places that are chosen; the other candidates follow in their order.
         dial: None for the default.
+        gate: which candidates may stand at a place; None for all of them.
 
     Returns:
         Columns, (B, K) int64; every row is a permutation.
     """
-    dial, rows = dial or Dial(), np.arange(len(numbers))
+    rows, (n_users, width) = np.arange(len(numbers)), numbers.shape
     safe, free = np.where(numbers == ABSENT, 0, numbers), np.isfinite(relevance)
-    merit = _standardised(relevance, free)
-    spice = Spice(query, blocks, safe, dial) if query.explore else None
-    mix = Calibration(query.histories, blocks.votes, safe) if query.rules.calibration else None
-    place = np.broadcast_to(n + np.arange(numbers.shape[1]), numbers.shape).copy()
-    most = min(n, numbers.shape[1])
-    strengths, weights = dial.strengths(query.explore, most), dial.calibrations(query.rules.calibration, most)
-    for step, (strength, weight) in enumerate(zip(strengths, weights, strict=True)):
-        value = (1.0 - weight) * merit
-        if spice is not None:
-            value += strength * spice.gains()
-        if mix is not None:
-            value -= weight * DIVERGENCE * mix.costs()
-        best = np.where(free, value, -np.inf).argmax(axis=1)
-        there = free[rows, best]
+    place = np.broadcast_to(n + np.arange(width), (n_users, width)).copy()
+    most = min(n, width)
+    values = Values(query, blocks, safe, relevance, width if gate is None else gate.head, most, dial or Dial())
+    for step in range(most):
+        admitted = free if gate is None else gate.admitted(step, free)
+        best = np.where(admitted, values.at(step), -np.inf).argmax(axis=1)
+        there = admitted[rows, best]
         place[rows[there], best[there]] = step
-        free[rows, best] = False
-        if spice is not None:
-            spice.add(best)
-        if mix is not None:
-            mix.add(best, there)
+        free[rows[there], best[there]] = False
+        values.add(safe[rows, best], there)
+        if gate is not None:
+            gate.add(best, there)
     return place.argsort(axis=1, kind="stable")
 
 

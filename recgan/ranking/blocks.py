@@ -13,13 +13,12 @@ from recgan.features import ItemTraits, likeness_space, pair_features
 from recgan.histories import Histories
 from recgan.linear import LowRank, SparseRows
 from recgan.networks import Discriminator, Generator
+from recgan.ranking.limits import ABSENT as ABSENT
+from recgan.ranking.limits import Classes, Pins
 from recgan.rules import Rules
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-
-ABSENT = -1
-"""Item number that fills the end of a short list."""
 
 CELLS = 1 << 24
 """Most scores held at once."""
@@ -33,11 +32,13 @@ class Query:
         histories: the condition of the B users.
         blocked: items that must not be listed, a table like the histories.
         profiles: user features, (B, P) float32.
-        allowed: items that may be listed, (N,) bool, or a table with a row a user; None for all of them.
+        allowed: items that may be listed, (N,) or (B, N) bool, or a table with a row a user; None for all of them.
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         keys: what the randomness of `explore` hangs on, one a user, (B,) uint64.
         rules: what a list must observe besides relevance.
         noise: a draw of the noise a user, (B, Z) float32, for what one draw wants; None for the noise-free vectors.
+        classes: how many items of a class a list may and must hold, or None.
+        pins: items with a place of their own, all of which may be listed, or None.
     """
 
     histories: Histories
@@ -48,10 +49,16 @@ class Query:
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     rules: Rules = field(default_factory=Rules)
     noise: np.ndarray | None = None
+    classes: Classes | None = None
+    pins: Pins | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
-        allowed = self.allowed.take(users) if isinstance(self.allowed, Histories) else self.allowed
+        allowed = self.allowed
+        if isinstance(allowed, Histories):
+            allowed = allowed.take(users)
+        elif allowed is not None and allowed.ndim == 2:
+            allowed = allowed[users]
         keys = self.keys[users] if len(self.keys) else self.keys
         noise = None if self.noise is None else self.noise[users]
         return replace(
@@ -62,6 +69,7 @@ class Query:
             allowed=allowed,
             keys=keys,
             noise=noise,
+            pins=None if self.pins is None else self.pins.take(users),
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
@@ -72,6 +80,8 @@ class Query:
             refused = np.ones(scores.shape, bool)
             refused[_inside(self.allowed, items)] = False
             scores[refused] = -np.inf
+        elif self.allowed is not None and self.allowed.ndim == 2:
+            scores[~self.allowed[:, items]] = -np.inf
         elif self.allowed is not None:
             scores[:, ~self.allowed[items]] = -np.inf
         return scores

@@ -22,6 +22,7 @@ class Calibration:
     def __init__(self, histories: Histories, votes: np.ndarray, numbers: np.ndarray) -> None:
         taste = np.asarray(histories.matrix() @ votes)  # (B, N) x (N, Q) -> (B, Q)
         self.taste = taste / np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
+        self.all_votes = votes
         self.votes = votes[numbers]  # (B, K, Q)
         self.cast = np.zeros((len(numbers), votes.shape[1]))
 
@@ -33,6 +34,6 @@ class Calibration:
         ratio = p / np.maximum((1.0 - ALPHA) * mix + ALPHA * p, 1e-300)
         return np.asarray((p * np.log(np.where(p > 0.0, ratio, 1.0))).sum(axis=2))
 
-    def add(self, columns: np.ndarray, there: np.ndarray) -> None:
-        """Put a candidate (B,) into every list where one is left, (B,) bool."""
-        self.cast += np.where(there[:, None], self.votes[np.arange(len(columns)), columns], 0.0)
+    def add(self, items: np.ndarray, there: np.ndarray) -> None:
+        """Put an item (B,) into every list where one is left, (B,) bool."""
+        self.cast += np.where(there[:, None], self.all_votes[items], 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
+from recgan.ranking.gate import Pool
+from recgan.ranking.ruling import Ruling
 from recgan.ranking.top import scan
 
 if TYPE_CHECKING:
@@ -65,8 +68,34 @@ class Ranker:
 
     def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
         wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
+        if query.classes is not None or query.pins is not None:
+            return self._ruled(query, wanted, n)
         numbers, scores = self.candidates(query, wanted, max(n, self.n_candidates))
-        return self._second_stage(query, numbers, scores, n)
+        first, head, tail, _ = self._judged(query, numbers, scores)
+        if query.explore or query.rules.calibration:
+            first, head = _ordered(first, head, arranged(query, self.blocks, first, head, n))
+        return np.concatenate([first, numbers[:, head.shape[1] :]], axis=1), np.concatenate([head, tail], axis=1)
+
+    def _ruled(self, query: Query, wanted: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        pinned, values = np.empty((len(wanted), 0), np.int64), np.empty((len(wanted), 0), np.float32)
+        if query.pins is not None:
+            pinned = query.pins.items
+            values = np.where(pinned == ABSENT, -np.inf, self.scores(query, np.where(pinned == ABSENT, 0, pinned)))
+            query = replace(query, blocked=query.blocked.joined(query.pins.table(len(self.blocks.columns))))
+        k = max(n, self.n_candidates) + 1
+        numbers, scores = self.candidates(query, wanted, k)
+        first, head, tail, shift = self._judged(query, numbers, scores)
+        numbers = np.concatenate([first, numbers[:, head.shape[1] :], pinned], axis=1)
+        relevance = np.concatenate([head, tail, values], axis=1).astype(np.float32)
+        whole = np.isinf(scores).any(axis=1) | (scores.shape[1] < k)
+        general = np.ones(numbers.shape, bool)
+        pool = Pool(numbers, relevance, general, head.shape[1], pinned.shape[1], whole, whole)
+
+        def search(asked: Query, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+            found, values = self.candidates(asked, wanted[users], k)
+            return found, values + shift[users]
+
+        return Ruling(query, self.blocks, pool, search, n).lists()
 
     def candidates(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of stage one, exactly.
@@ -118,21 +147,23 @@ class Ranker:
             np.concatenate([old, new], axis=1).astype(np.float32),
         )
 
-    def _second_stage(
-        self, query: Query, numbers: np.ndarray, scores: np.ndarray, n: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _judged(
+        self, query: Query, numbers: np.ndarray, scores: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The first K candidates in the second stage's order, their scores, those of the others, and the others' shift.
+
+        The others keep their order; where they would stand above the first K, they are shifted below them.
+        """
         k = min(self.n_candidates, numbers.shape[1])
-        head, tail = scores[:, :k].copy(), scores[:, k:]
+        head, tail, shift = scores[:, :k].copy(), scores[:, k:], np.zeros((len(scores), 1), np.float32)
         weight = self.blocks.weights.discriminator
         if self.judge is not None and weight:
             head += weight * self.judge.corrections(query, numbers[:, :k], head)
         first, head = _ordered(numbers[:, :k], head, np.lexsort((numbers[:, :k], -head), axis=1))
         if tail.shape[1]:
             lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
-            tail = tail + np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
-        if query.explore or query.rules.calibration:
-            first, head = _ordered(first, head, arranged(query, self.blocks, first, head, n))
-        return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, tail], axis=1)
+            shift = np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
+        return first, head, tail + shift, shift
 
     def scores(self, query: Query, items: np.ndarray) -> np.ndarray:
         """Relevance of the same K items for B users, without any filter.

@@ -1,0 +1,221 @@
+"""Lists under rules equal those that a plain search of the whole catalogue makes, one place after the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recgan.config import Config
+from recgan.histories import Histories
+from recgan.networks import build_generator
+from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, ruling
+from recgan.ranking.arranging import chance
+from recgan.ranking.calibrating import Calibration
+from recgan.rules import Rules
+
+N = 40
+
+
+def made(seed: int) -> Blocks:
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    generator = build_generator(
+        Config(embedding_dim=6, hidden_dim=8, noise_dim=3), "bag", {"vectors": torch.randn(N, 6)}
+    )
+    flags = random.random((N, 4)) < 0.35
+    categories = flags / np.maximum(np.linalg.norm(flags, axis=1, keepdims=True), 1.0)
+    return Blocks(
+        generator=generator,
+        dense=None,
+        sparse=None,
+        popularity=random.normal(size=N).astype(np.float32),
+        weights=Weights(popularity=0.3),
+        noise=np.zeros((2, 3), np.float32),
+        window=50,
+        categories=categories.astype(np.float32),
+    )
+
+
+BLOCKS = made(0)
+
+
+class Turned:
+    """A second stage that moves its candidates."""
+
+    def corrections(self, query, candidates, relevance):
+        moved = np.sin(candidates * 12.9) * 2.0
+        return np.where(candidates == ABSENT, 0.0, moved).astype(np.float32)
+
+
+def ranker(n_candidates: int, judged: bool) -> Ranker:
+    weights = replace(BLOCKS.weights, discriminator=1.0) if judged else BLOCKS.weights
+    return Ranker(replace(BLOCKS, weights=weights), Turned() if judged else None, n_candidates)
+
+
+def asked(random: np.random.Generator, n_users: int, **options) -> Query:
+    lists = [random.permutation(N)[: random.integers(0, 12)] for _ in range(n_users)]
+    histories = Histories.from_lists(lists, N)
+    keys = random.integers(0, 2**60, n_users).astype(np.uint64)
+    return Query(histories, histories, np.zeros((n_users, 0), np.float32), keys=keys, **options)
+
+
+class Oracle:
+    """One list, made by looking at every item of the catalogue at every place."""
+
+    def __init__(self, engine: Ranker, query: Query, n: int) -> None:
+        self.engine, self.query, self.n = engine, query, n
+        self.blocks, classes, pins = engine.blocks, query.classes, query.pins
+        self.members = np.zeros((N, 0), bool) if classes is None else classes.members
+        self.most = np.empty(0) if classes is None else classes.most
+        self.least = np.empty(0) if classes is None else classes.least
+        items = [] if pins is None else [item for item in pins.items[0].tolist() if item != ABSENT]
+        self.pins = [] if pins is None else list(zip(pins.places[0].tolist(), items, strict=False))
+        plain = replace(query, classes=None, pins=None, explore=0.0, rules=Rules())
+        plain = replace(plain, blocked=plain.blocked.joined(Histories.from_lists([np.array(items, np.int64)], N)))
+        numbers, scores = engine.rank(plain, N)
+        there = numbers[0] != ABSENT
+        self.ranked, self.relevance = numbers[0][there].tolist(), scores[0][there].astype(np.float64)
+        self.n_head = min(engine.n_candidates, len(self.ranked))
+
+    def merits(self, above: list[int], place: int) -> dict[int, tuple[int, float]]:
+        """Of every ranked item: whether it is weighed, and its value."""
+        head, dial, rules = self.relevance[: self.n_head], Dial(), self.query.rules
+        spread = (head.std() if len(head) else 0.0) or 1.0
+        strength = dial.strengths(self.query.explore, self.n)[place]
+        weight = dial.calibrations(rules.calibration, self.n)[place]
+        values = {}
+        for k, item in enumerate(self.ranked):
+            if k >= self.n_head:
+                values[item] = (0, -float(k))
+                continue
+            value = (1 - weight) * (head[k] - head.mean()) / spread
+            if self.query.explore:
+                luck = chance(self.query.keys, np.array([[item]]))[0, 0] - 0.5
+                alike = max([0.0, *(float(self.blocks.space[item] @ self.blocks.space[one]) for one in above)])
+                own = dial.luck * luck - dial.popularity * self.blocks.popularity[item]
+                value += strength * (own - dial.likeness * alike)
+            if rules.calibration:
+                mix = Calibration(self.query.histories, self.blocks.votes, np.array([[item]]))
+                for one in above:
+                    mix.add(np.array([one]), np.ones(1, bool))
+                value -= weight * 5.0 * mix.costs()[0, 0]
+            values[item] = (1, value)
+        return values
+
+    def made(self, early: bool) -> tuple[list[int], int]:
+        """The list, and how many items its minima lack."""
+        waiting, shown = list(self.pins), []
+        for place in range(self.n):
+            counted = self.members[[*shown, *(item for _, item in waiting)]].sum(axis=0)
+            soon = [item for where, item in waiting if where < self.n]
+            short = np.maximum(0, self.least - self.members[[*shown, *soon]].sum(axis=0))
+            open_ = [
+                item
+                for item in self.ranked
+                if item not in shown and not (self.members[item] & (counted >= self.most)).any()
+            ]
+            helping = [item for item in open_ if (self.members[item] & (short > 0)).any()]
+            if helping and (early or short.sum() >= self.n - place - len(soon)):
+                open_ = helping
+            if waiting and (waiting[0][0] <= place or not open_):
+                shown.append(waiting.pop(0)[1])
+            elif open_:
+                values = self.merits(shown, place)
+                best = max(values[item] for item in open_)
+                shown.append(next(item for item in open_ if values[item] >= (best[0], best[1] - 1e-9)))
+            else:
+                break
+        soon = [item for where, item in waiting if where < self.n]
+        return shown, int(np.maximum(0, self.least - self.members[[*shown, *soon]].sum(axis=0)).sum())
+
+    def list(self) -> list[int]:
+        first, short = self.made(early=False)
+        if not short or not (self.most < N).any():
+            return first
+        other, shorter = self.made(early=True)
+        return other if shorter < short else first
+
+
+def random_classes(random: np.random.Generator) -> Classes:
+    n_classes = int(random.integers(1, 5))
+    members = random.random((N, n_classes)) < random.choice([0.05, 0.3, 0.8])
+    most = np.where(random.random(n_classes) < 0.7, random.integers(0, 5, n_classes), N)
+    least = np.where(random.random(n_classes) < 0.5, random.integers(0, 5, n_classes), 0)
+    return Classes(members, most.astype(np.int64), np.minimum(least, most).astype(np.int64))
+
+
+def random_pins(random: np.random.Generator, query: Query) -> Pins:
+    items = np.full((len(query.histories), 3), ABSENT)
+    places = np.zeros(items.shape, np.int64)
+    for user in range(len(items)):
+        left = np.setdiff1d(np.arange(N), query.blocked.of(user))
+        some = random.permutation(left)[: random.integers(0, 4)]
+        items[user, : len(some)] = some
+        places[user] = random.permutation(15)[:3]
+    return Pins.of(items, places)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_lists_equal_those_of_a_plain_search(seed):
+    random = np.random.default_rng(seed)
+    explore, calibration = random.choice([0.0, 0.0, 0.6]), random.choice([0.0, 0.0, 0.4])
+    query = asked(random, 5, explore=explore, rules=Rules(calibration=calibration))
+    classes = random_classes(random) if random.random() < 0.9 else None
+    allowed = random.choice([0, 1, 2])
+    if allowed:
+        given_ = random.random((5, N)) < 0.7
+        tables = Histories.from_lists([np.flatnonzero(row) for row in given_], N)
+        query = replace(query, allowed=given_[0] if allowed == 1 else tables)
+    query = replace(query, classes=classes)
+    if random.random() < 0.5 and not allowed:
+        query = replace(query, pins=random_pins(random, query))
+    engine, n = ranker(int(random.choice([3, 8, N])), bool(random.random() < 0.5)), int(random.integers(1, 20))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ruling, "MORE", int(random.integers(-n + 1, 3)))
+        numbers, scores = engine.rank(query, n)
+    assert ((numbers == ABSENT) == ~np.isfinite(scores)).all()
+    for user in range(5):
+        found = numbers[user][numbers[user] != ABSENT].tolist()
+        assert found == Oracle(engine, query.take(np.array([user])), n).list()
+
+
+def test_what_only_fills_a_minimum_is_not_taken_for_the_best():
+    """After a minimum is filled by one item that counts twice, the next place is open to the whole catalogue again."""
+    query = asked(np.random.default_rng(0), 1)
+    order = ranker(3, False).rank(query, 35)[0][0]
+    members = np.zeros((N, 3), bool)
+    members[order[:5], 0] = True
+    members[order[20], 1:] = members[order[30], 1] = True
+    classes = Classes(members, np.array([2, N, N]), np.array([0, 1, 1]))
+    numbers, _ = ranker(3, False).rank(replace(query, classes=classes), 4)
+    assert numbers[0].tolist() == order[[0, 1, 20, 5]].tolist()
+
+
+def test_scores_stay_relevance_and_descend_without_pins():
+    random = np.random.default_rng(3)
+    query = replace(asked(random, 20), classes=random_classes(np.random.default_rng(1)))
+    query = replace(query, classes=replace(query.classes, least=np.zeros_like(query.classes.least)))
+    plain = ranker(8, True).rank(query=replace(query, classes=None), n=N)
+    numbers, scores = ranker(8, True).rank(query, 10)
+    for user in range(20):
+        told = dict(zip(plain[0][user].tolist(), plain[1][user].tolist(), strict=True))
+        found = numbers[user] != ABSENT
+        np.testing.assert_allclose(scores[user][found], [told[item] for item in numbers[user][found]], atol=1e-5)
+        assert (np.diff(scores[user][found]) <= 1e-6).all()
+
+
+def test_a_longer_list_begins_with_the_shorter_unless_there_is_a_minimum():
+    random = np.random.default_rng(5)
+    query = asked(random, 20, explore=0.5, rules=Rules(calibration=0.3))
+    classes = random_classes(np.random.default_rng(2))
+    query = replace(query, classes=replace(classes, least=np.zeros_like(classes.least)))
+    query = replace(query, pins=random_pins(random, query))
+    long, _ = ranker(8, False).rank(query, 30)
+    for n in (0, 1, 5, 8, 9, 20):
+        np.testing.assert_array_equal(ranker(8, False).rank(query, n)[0], long[:, :n])
