@@ -122,5 +122,6 @@ def _listable(numbers: np.ndarray, query: Query) -> np.ndarray:
     """Which of some items (B, P) may be listed for their user, (B, P) bool; not those that are none."""
     there = (numbers != ABSENT) & ~query.blocked.holds(numbers)
     if isinstance(query.allowed, Histories):
-        return np.asarray(there & query.allowed.holds(numbers))
+        unlimited = np.zeros(len(numbers), bool) if query.unlimited is None else query.unlimited
+        return np.asarray(there & (query.allowed.holds(numbers) | unlimited[:, None]))
     return there if query.allowed is None else np.asarray(there & query.allowed[np.maximum(numbers, 0)])

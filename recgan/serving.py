@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
-from recgan.histories import Histories
+from recgan.histories import Histories, offsets_of
 from recgan.interactions import checked
 from recgan.ranking import ABSENT, Query
 from recgan.rules import Rules
@@ -190,11 +190,13 @@ class BaseRecommender(ABC):
         return frame
 
     def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
+        allowed, unlimited = (None, None) if items is None else self._allowed(audience, items)
         return Query(
             histories=audience.histories,
             blocked=self._blocked(audience, exclude, filter_seen),
             profiles=self._profiles_of(audience.numbers),
-            allowed=None if items is None else self._allowed(audience, items),
+            allowed=allowed,
+            unlimited=unlimited,
         )
 
     def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
@@ -259,30 +261,39 @@ class BaseRecommender(ABC):
         empty = audience.histories.take(np.empty(0, np.int64))
         none = _with_empty(empty).take(np.zeros(len(audience.ids), np.int64))
         seen = audience.histories if filter_seen else none
-        if exclude is None:
-            return seen
-        excluded = self._table(audience, exclude, "exclude", default=np.empty(0, np.int64))
-        parts = [np.concatenate([seen.of(b), excluded[b]]) for b in range(len(audience.ids))]
-        return Histories.from_lists(parts, len(self._items))
+        return seen if exclude is None else seen.joined(self._table(audience, exclude, "exclude"))
 
-    def _allowed(self, audience: Audience, items: Any) -> np.ndarray | Histories:
+    def _allowed(self, audience: Audience, items: Any) -> tuple[np.ndarray | Histories, np.ndarray | None]:
+        """Items that may be listed, (N,) bool or a table with a row a user, and who may have any, (B,) bool."""
         if isinstance(items, Mapping):
-            lists = self._table(audience, items, "items", default=np.arange(len(self._items)))
-            return Histories.from_lists(lists, len(self._items))
+            return self._table(audience, items, "items"), ~np.array(
+                [user in items for user in audience.ids.tolist()], bool
+            )
         allowed = np.zeros(len(self._items), bool)
         allowed[self._item_numbers(items, "items")] = True
-        return allowed
+        return allowed, None
 
-    def _table(self, audience: Audience, ids: Any, name: str, default: np.ndarray) -> list[np.ndarray]:
+    def _table(self, audience: Audience, ids: Any, name: str) -> Histories:
+        """Item numbers of every user, from ids for all of them or {user_id: ids}; none for a user who is not there."""
+        n_users, n_items = len(audience.ids), len(self._items)
         if not isinstance(ids, Mapping):
-            return [self._item_numbers(ids, name)] * len(audience.ids)
-        return [
-            self._item_numbers(ids[user], f"{name}[{user!r}]") if user in ids else default
-            for user in audience.ids.tolist()
+            numbers = self._item_numbers(ids, name)
+            return Histories(np.arange(n_users + 1) * len(numbers), np.tile(numbers, n_users), n_items)
+        given = [
+            (b, _id_list(ids[user], f"{name}[{user!r}]")) for b, user in enumerate(audience.ids.tolist()) if user in ids
         ]
+        owners = np.repeat([b for b, _ in given], [len(some) for _, some in given]).astype(np.int64)
+        numbers = self._numbers_of([one for _, some in given for one in some], name)
+        known = numbers != UNKNOWN
+        return Histories(offsets_of(np.bincount(owners[known], minlength=n_users)), numbers[known], n_items)
 
     def _item_numbers(self, ids: Any, name: str) -> np.ndarray:
         """Numbers of the known ones among some item ids; ids of the other type are refused, unknown ones left out."""
+        numbers = self._numbers_of(ids, name)
+        return np.asarray(numbers[numbers != UNKNOWN])
+
+    def _numbers_of(self, ids: Any, name: str) -> np.ndarray:
+        """Numbers of item ids, -1 for unknown ones; ids of the other type are refused."""
         series = _id_series(ids, name)
         numbers: np.ndarray = self._items.numbers(series)
         if len(series) and not self._items.same_type(series):
@@ -290,7 +301,7 @@ class BaseRecommender(ABC):
                 f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {series.tolist()[0]!r}, the catalogue "
                 f"{pd.api.types.infer_dtype(self.items)} ids such as {self.items.tolist()[0]!r}"
             )
-        return np.asarray(numbers[numbers != UNKNOWN])
+        return numbers
 
     def _one_item(self, item_id: Any) -> int:
         number = int(self._items.numbers([item_id])[0])
@@ -341,15 +352,19 @@ def _check_histories(histories: Any) -> pd.DataFrame:
 
 
 def _id_series(ids: Any, name: str) -> pd.Series:
-    if isinstance(ids, (str, bytes, int)):
-        raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
-    values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(ids)
+    values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else _id_list(ids, name)
     series = pd.Series(values, name=name, dtype=None if len(values) else "int64").reset_index(drop=True)
     if len(series):
         problems = Problems("ids")
         check_ids(series, problems)
         problems.raise_if_any()
     return series
+
+
+def _id_list(ids: Any, name: str) -> list[Any]:
+    if isinstance(ids, (str, bytes, int)):
+        raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
+    return ids.tolist() if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(ids)
 
 
 def _refuse_repeats(ids: pd.Series) -> None:

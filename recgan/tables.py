@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from recgan.errors import ConfigError, DataError
+from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
     ITEM,
@@ -59,7 +60,7 @@ def read_table(
     columns that are no ids become float64 where every value is a number. A frame or Parquet file keeps its types.
 
     Args:
-        source: a frame, or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of Parquet files.
+        source: a frame, or the path or URL of a CSV or TSV file (also .gz), of a Parquet file or of a folder of these.
         columns: names in the table to canonical names.
         wanted: canonical names for which well-known other spellings (userId, movieId, ts, ...) are accepted.
 
@@ -83,10 +84,7 @@ def load_table(
         names = _canonical_names(source.columns, columns, wanted, problems)
         frame = source.set_axis(names, axis=1)
     elif isinstance(source, str | os.PathLike):
-        path = Path(source).expanduser()
-        table, problems = _read_path(path)
-        table = table.rename_columns(_canonical_names(table.column_names, columns, wanted, problems))
-        frame = (table if _is_parquet(path) else _typed(table)).to_pandas(ignore_metadata=True)
+        frame, problems = _read_place(source, columns, wanted)
     else:
         raise ConfigError(f"{label}: expected a DataFrame or a path, found {type(source).__name__}")
     if frame.empty:
@@ -173,6 +171,19 @@ def _canonical_names(
 def _fits(name: Any, canonical: str) -> bool:
     plain = str(name).lower().replace("_", "").replace("-", "").replace(" ", "")
     return plain == canonical.replace("_", "") or plain in OTHER_SPELLINGS.get(canonical, ())
+
+
+def _read_place(
+    source: Place, columns: Mapping[str, str] | None, wanted: Sequence[str]
+) -> tuple[pd.DataFrame, Problems]:
+    with fetched(source) as path:
+        try:
+            table, problems = _read_path(path)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), str(source)) if is_url(source) else str(error)) from error
+        problems.table = str(source) if is_url(source) else problems.table
+        table = table.rename_columns(_canonical_names(table.column_names, columns, wanted, problems))
+        return (table if _is_parquet(path) else _typed(table)).to_pandas(ignore_metadata=True), problems
 
 
 def _is_parquet(path: Path) -> bool:

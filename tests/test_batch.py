@@ -158,6 +158,8 @@ def test_the_sidecar_of_another_job_does_not_verify(model, tmp_path):
         ({"on_unknown": "skip"}, "on_unknown is 'fallback' there and 'skip' here"),
         ({"items": [1, 2, 3]}, "different items"),
         ({"exclude": {0: [1]}}, "different exclude"),
+        ({"rules": {"pinned": {0: [1]}}}, "different pinned"),
+        ({"rules": {"max_new": 1}}, r"rules is \{.*'max_new': None.*\} there and \{.*'max_new': 1.*\} here"),
         ({"histories": pd.DataFrame({"user_id": [0], "item_id": [3]})}, "different histories"),
     ],
 )
@@ -184,6 +186,21 @@ def test_equal_arguments_are_the_same_job_however_they_are_written(model, tmp_pa
     run(model, tmp_path, [0, 1], n=3, n_shards=2, **first)
     again = histories.drop(columns="note").reset_index(drop=True).astype("int32")
     assert run(model, tmp_path, np.array([0, 1]), n=np.int64(3), n_shards=2, **other, histories=again).done == ()
+    run(model, tmp_path / "pins", n=3, n_shards=1, rules={"pinned": {0: [4, 5], 1: {2: 3}}})
+    same = {"pinned": {np.int64(1): {2: np.int64(3)}, 0: np.array([4, 5])}}
+    assert run(model, tmp_path / "pins", n=3, n_shards=1, rules=same).done == ()
+
+
+def test_users_and_item_lists_may_be_tables(model, tmp_path):
+    pd.DataFrame({"user_id": [5, 3], "age": [1, 2]}).to_parquet(tmp_path / "users.parquet")
+    deny = pd.DataFrame({"user_id": [3, 3], "item_id": [1, 2]})
+    deny.to_csv(tmp_path / "deny.csv", index=False)
+    some = {"users": tmp_path / "users.parquet", "exclude": str(tmp_path / "deny.csv")}
+    run(model, tmp_path / "a", **some, items=pd.DataFrame({"item_id": range(30)}), n=30, n_shards=2)
+    wanted = model.recommend_batch([5, 3], 30, exclude={3: [1, 2]}, items=range(30))
+    wanted.attrs.clear()
+    same_lists(read_batch(tmp_path / "a"), wanted)
+    assert run(model, tmp_path / "a", [5, 3], exclude={3: [2, 1]}, items=range(30), n=30, n_shards=2).done == ()
 
 
 def test_restart_removes_its_own_files_only(model, tmp_path):
@@ -330,7 +347,14 @@ def test_the_ids_are_never_confused(model, named_model, tmp_path):
         ({"explore": 2}, recgan.ConfigError, "explore: a number from 0 to 1, not 2"),
         ({"on_unknown": "x"}, recgan.ConfigError, "on_unknown"),
         ({"users": [1, 2, 1]}, recgan.DataError, "users: 1 asked for more than once, such as 1"),
-        ({"users": "abc"}, recgan.DataError, "a list of ids, not the single value 'abc'"),
+        ({"users": "abc"}, recgan.DataError, "abc: there is no such file"),
+        ({"users": 3}, recgan.DataError, "a list of ids, not the single value 3"),
+        ({"exclude": {1: [2, None]}}, recgan.DataError, "null"),
+        ({"exclude": {1: [2], 5: ["a"]}}, recgan.DataError, "mixed"),
+        ({"exclude": {1: 2}}, recgan.DataError, r"exclude\[1\]: a list of ids, not the single value 2"),
+        ({"items": {1: ["a"]}}, recgan.DataError, "items: holds string ids"),
+        ({"rules": {"pinned": ["a"]}}, recgan.DataError, "rules: pinned ids such as 'a'"),
+        ({"rules": {"max_per_category": 1}}, recgan.ConfigError, "the model knows no categories"),
         ({"users": [1, None]}, recgan.DataError, "1 null id"),
         ({"users": [1, "a"]}, recgan.DataError, "mixed"),
         ({"items": ["x"]}, recgan.DataError, "items: holds string ids"),

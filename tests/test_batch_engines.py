@@ -15,7 +15,11 @@ from recgan.batch.job import table_hash
 
 LIBRARIES = {"ray": "ray", "spark": "pyspark"}
 JOB = {"users": range(300), "n": 10, "n_shards": 5, "explore": 0.4, "seed": 2, "progress": False}
-MORE = {"histories": pd.DataFrame({"user_id": [250, 3, 250], "item_id": [3, 4, 5]}), "exclude": {5: [1, 2]}}
+MORE = {
+    "histories": pd.DataFrame({"user_id": [250, 3, 250], "item_id": [3, 4, 5]}),
+    "exclude": {5: [1, 2]},
+    "rules": {"pinned": {7: [4]}},
+}
 
 pytestmark = pytest.mark.slow
 

@@ -59,7 +59,8 @@ def n_whole(place: Path) -> int:
 
 def test_two_workers_write_the_same_files_as_one(model, tmp_path):
     histories = pd.DataFrame({"user_id": [1400, 3, 1400], "item_id": [3, 4, 5]})
-    more = {"histories": histories, "exclude": {5: [1, 2], 1499: [7]}, "rules": {"calibration": 0.2}}
+    rules = {"calibration": 0.2, "max_new": 0, "pinned": {5: [3], 1498: {2: 9}}}
+    more = {"histories": histories, "exclude": {5: [1, 2], 1499: [7]}, "rules": rules}
     for workers in (1, 2):
         options = {**JOB, "n_shards": 4, **more}
         result = run_batch(model, tmp_path / str(workers), workers=workers, progress=False, **options)

@@ -189,6 +189,71 @@ def test_recommend_passes_its_options_on(folder):
     assert anonymous.columns.tolist() == ["item_id", "title", "rank", "score"]
 
 
+def test_recommend_and_batch_take_rules(folder, tmp_path):
+    model = recgan.Recommender.load(folder)
+    rules = ["--max-per-category", "group 1=2", "--max-per-category", "group 2=1", "--min-per-category", "group 3=4"]
+    rules += ["--calibration", 0.2, "--max-new", 3, "--new-below", 9]
+    wanted = {"max_per_category": {"group 1": 2, "group 2": 1}, "min_per_category": {"group 3": 4}}
+    wanted |= {"calibration": 0.2, "max_new": 3, "new_below": 9}
+    plain = model.recommend(7)["item_id"].tolist()
+    pinned = [plain[8], plain[5]]
+    found = table(call("recommend", folder, 7, *rules, "--pin", f"{pinned[0]},{pinned[1]}", "--format", "csv").stdout)
+    assert found.item_id.tolist() == model.recommend(7, rules={**wanted, "pinned": pinned})["item_id"].tolist()
+    assert found.item_id.tolist()[:2] == pinned
+    frame = pd.DataFrame({"user_id": [7, 7, 9], "item_id": [*pinned, 3], "place": [2, 1, 3]})
+    frame.to_csv(tmp_path / "pinned.csv", index=False)
+    done = call("batch", folder, "--out", tmp_path / "lists", *rules, "--pinned", tmp_path / "pinned.csv")
+    assert done.exit_code == 0, done.output
+    by_user = {7: {2: pinned[0], 1: pinned[1]}, 9: {3: 3}}
+    lists = model.recommend_batch(rules={**wanted, "pinned": by_user})
+    pd.testing.assert_frame_equal(read_batch(tmp_path / "lists"), lists, rtol=1e-4)
+    frame.drop(columns=["user_id", "place"]).to_csv(tmp_path / "first.csv", index=False)
+    call("batch", folder, "--out", tmp_path / "first", "--pinned", tmp_path / "first.csv", "--keep-seen")
+    shown = read_batch(tmp_path / "first").query("rank <= 3").groupby("user_id")["item_id"].apply(list)
+    assert shown.map(lambda items: items == [*pinned, 3]).all()
+    assert len(table(call("recommend", folder, 7, "--max-per-category", 1, "--format", "csv").stdout)) == 4
+    told = "--max-per-category: CATEGORY=N or, once, N, not 'x'"
+    refused(call("recommend", folder, 7, "--max-per-category", "x"), told)
+    refused(call("recommend", folder, 7, "--min-per-category", "3"), "--min-per-category: CATEGORY=N, not '3'")
+    refused(
+        call("recommend", folder, 7, "--min-per-category", "a=3"), "no item has the category 'a'; there is 'group 0'"
+    )
+    twice = pd.DataFrame({"item_id": [1, 2], "place": [1, 1]})
+    twice.to_csv(tmp_path / "twice.csv", index=False)
+    told = "pinned: two items at place 1"
+    refused(call("batch", folder, "--out", tmp_path / "x", "--pinned", tmp_path / "twice.csv"), told)
+
+
+def test_batch_takes_lists_of_items_for_all_and_for_each(folder, tmp_path):
+    model = recgan.Recommender.load(folder)
+    some = pd.DataFrame({"item_id": range(0, 40, 2)})
+    own = pd.DataFrame({"user_id": [3, 3, 8], "item_id": [4, 6, 10]})
+    some.to_csv(tmp_path / "some.csv", index=False)
+    own.to_parquet(tmp_path / "own.parquet")
+    shared = ["--explore", 0.6, "--seed", 5, "--keep-seen", "--shards", 2]
+    more = {"explore": 0.6, "seed": 5, "filter_seen": False}
+    deny = {3: [4, 6], 8: [10]}
+    for name, options, wanted in (
+        ("a", ["--items", tmp_path / "some.csv"], {"items": some.item_id}),
+        ("b", ["--exclude", tmp_path / "own.parquet"], {"exclude": deny}),
+        (
+            "c",
+            ["--exclude", tmp_path / "some.csv", "--items", tmp_path / "own.parquet"],
+            {"exclude": some.item_id, "items": deny},
+        ),
+    ):
+        done = call("batch", folder, "--out", tmp_path / name, *options, *shared)
+        assert done.exit_code == 0, done.output
+        pd.testing.assert_frame_equal(read_batch(tmp_path / name), model.recommend_batch(**wanted, **more), rtol=1e-4)
+    (tmp_path / "bad.csv").write_text("film\n3\n")
+    refused(
+        call("batch", folder, "--out", tmp_path / "x", "--items", tmp_path / "bad.csv"), "bad.csv: column 'item_id'"
+    )
+    (tmp_path / "bad.csv").write_text("item_id\nx\n")
+    told = "bad.csv: column 'item_id' holds text such as 'x', but the model's ids are integers"
+    refused(call("batch", folder, "--out", tmp_path / "x", "--items", tmp_path / "bad.csv"), told)
+
+
 def test_recommend_knows_the_type_of_the_ids(folder, tmp_path):
     refused(
         call("recommend", folder, "007"), "unknown user '007': the model knows 60 users, such as 0; --history ID,ID"

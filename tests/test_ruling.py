@@ -171,7 +171,8 @@ def test_lists_equal_those_of_a_plain_search(seed):
     if allowed:
         given_ = random.random((5, N)) < 0.7
         tables = Histories.from_lists([np.flatnonzero(row) for row in given_], N)
-        query = replace(query, allowed=given_[0] if allowed == 1 else tables)
+        unlimited = None if allowed == 1 else random.random(5) < 0.3
+        query = replace(query, allowed=given_[0] if allowed == 1 else tables, unlimited=unlimited)
     query = replace(query, classes=classes)
     if random.random() < 0.5 and not allowed:
         query = replace(query, pins=random_pins(random, query))

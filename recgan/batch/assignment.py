@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recgan.batch.failure import Failure
+from recgan.batch.folders import Folder
 from recgan.batch.job import Job
 from recgan.batch.preparing import load_sealed
 from recgan.batch.shards import write_shard
@@ -24,13 +25,13 @@ class Assignment:
     """The work of all workers of a job.
 
     Args:
-        model: the model folder; every worker can read it.
+        model: path or URL of the model folder; every worker can read it.
         folder: where the shards shall lie; every worker can write there.
         asked: the fields of the Job, without its model and the model's folder.
     """
 
-    model: Path
-    folder: Path
+    model: Path | str
+    folder: Folder
     asked: dict[str, Any]
 
     def job(self) -> Job:
@@ -50,7 +51,7 @@ class Assignment:
 
 
 @contextmanager
-def assigned(job: Job, folder: Path) -> Iterator[Assignment]:
+def assigned(job: Job, folder: Folder) -> Iterator[Assignment]:
     """The assignment of a job; a model that has no folder lies beside the shards until the block ends.
 
     Args:
@@ -60,21 +61,23 @@ def assigned(job: Job, folder: Path) -> Iterator[Assignment]:
     Yields:
         The assignment.
     """
+    folder = folder.absolute()
     asked = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in ("model", "folder")}
     if job.folder is not None:
-        yield Assignment(job.folder, folder.absolute(), asked)
+        yield Assignment(job.folder, folder, asked)
         return
-    work = folder.absolute() / f".model.{uuid.uuid4().hex}.tmp"
+    name = f".model.{uuid.uuid4().hex}.tmp"
     try:
-        work.mkdir()
-        job.model.save(work / "model")
-        yield Assignment(work / "model", folder.absolute(), asked)
+        with tempfile.TemporaryDirectory() as work:
+            job.model.save(Path(work) / "model")
+            model = folder.put(Path(work) / "model", name)
+        yield Assignment(model, folder, asked)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        folder.remove(name)
 
 
 @lru_cache(maxsize=1)
-def _model(folder: Path, seal: str) -> Recommender:
+def _model(folder: Path | str, seal: str) -> Recommender:
     model, found = load_sealed(folder)
     if found != seal:
         raise ArtifactError(

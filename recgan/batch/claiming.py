@@ -4,44 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from os import PathLike
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from recgan.batch.files import JOB, LOCK, MODEL, PART, SHARDS, TEMPORARY, read_json, remove, write_json
+from recgan.batch.files import JOB, LOCK, MODEL, PART, SHARDS, TEMPORARY
+from recgan.batch.folders import Folder, folder_of
 from recgan.batch.job import KIND, Job, differences
+from recgan.batch.records import read_json, remove, write_json
 from recgan.errors import ConfigError, RecganError
+from recgan.remote import Place
 
 
-def is_batch(folder: str | PathLike[str]) -> bool:
+def is_batch(place: Place) -> bool:
     """Whether a folder holds a batch job, finished or not."""
-    job = read_json(Path(folder) / JOB)
+    return holds_job(folder_of(place))
+
+
+def holds_job(folder: Folder) -> bool:
+    """Whether a folder holds a batch job, finished or not."""
+    job = read_json(folder, JOB)
     return job.get("kind") == KIND and isinstance(job.get("n_shards"), int) and {"model", "arguments"} <= job.keys()
 
 
-def check_place(folder: Path) -> None:
+def check_place(folder: Folder) -> None:
     """Refuse a folder that holds something else than a batch job.
 
     Raises:
         ConfigError: naming what is there.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is no folder")
-    foreign = [path.name for path in folder.iterdir() if path.name != LOCK and not TEMPORARY.fullmatch(path.name)]
-    if foreign and not is_batch(folder):
-        raise ConfigError(f"{folder}: holds {min(foreign)!r} and is no batch job; choose a new or an empty folder")
+    own = (LOCK, *(name for name in folder.names() if TEMPORARY.fullmatch(name) or MODEL.fullmatch(name)))
+    foreign = [name for name in folder.names() if name not in own]
+    if foreign and not holds_job(folder):
+        raise ConfigError(f"{folder}: holds {foreign[0]!r} and is no batch job; choose a new or an empty folder")
 
 
-def check_same(job: Job, folder: Path) -> None:
+def check_same(job: Job, folder: Folder) -> None:
     """Refuse a folder that holds another batch job.
 
     Raises:
         ConfigError: naming what differs.
     """
-    there = read_json(folder / JOB)
+    there = read_json(folder, JOB)
     if there and (found := differences(there, job.described)):
         raise ConfigError(
             f"{folder}: holds another batch job: {', '.join(found)}; choose another folder, or restart=True "
@@ -50,7 +51,7 @@ def check_same(job: Job, folder: Path) -> None:
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Folder) -> Iterator[None]:
     """Tell in one message that a folder cannot be written."""
     try:
         yield
@@ -58,26 +59,7 @@ def writing(folder: Path) -> Iterator[None]:
         raise RecganError(f"{folder}: cannot be written: {error}") from error
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this run, made where it is missing.
-
-    Raises:
-        ConfigError: when another run holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(f"{folder}: another run is at work here; wait for its end") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def claim(job: Job, folder: Path, restart: bool) -> None:
+def claim(job: Job, folder: Folder, restart: bool) -> None:
     """Make a folder this job's own, without what broken runs have left there.
 
     Args:
@@ -88,8 +70,8 @@ def claim(job: Job, folder: Path, restart: bool) -> None:
     check_place(folder)
     if restart:
         remove(folder, PART, SHARDS)
-        (folder / JOB).unlink(missing_ok=True)  # the last one, so that a kill in between is no foreign folder
+        folder.remove(JOB)  # the last one, so that a kill in between is no foreign folder
     check_same(job, folder)
     remove(folder, TEMPORARY, MODEL)
-    if not (folder / JOB).exists():
-        write_json(folder / JOB, job.described)
+    if JOB not in folder.names():
+        write_json(folder, JOB, job.described)

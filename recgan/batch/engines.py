@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from recgan.batch.assignment import assigned
-from recgan.batch.files import TEMPORARY, remove
+from recgan.batch.files import TEMPORARY
+from recgan.batch.folders import Folder
 from recgan.batch.job import Job
+from recgan.batch.records import remove
 from recgan.batch.shards import write_shard
 from recgan.errors import ConfigError
 
@@ -39,7 +40,7 @@ def check_engine(engine: Any, workers: Any) -> None:
 
 
 def make_shards(
-    job: Job, shards: Sequence[int], folder: Path, tick: Tick, engine: Engine = "local", workers: int | None = None
+    job: Job, shards: Sequence[int], folder: Folder, tick: Tick, engine: Engine = "local", workers: int | None = None
 ) -> None:
     """Make some shards of a job.
 

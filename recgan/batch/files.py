@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 JOB = "job.json"
 LOCK = ".lock"
@@ -22,14 +19,19 @@ MODEL = re.compile(r"\.model\.[0-9a-f]{32}\.tmp")
 """Folder of a model that was handed over in memory, while workers need it."""
 
 
-def part_path(folder: Path, shard: int, n_shards: int, form: str) -> Path:
-    """Where the lists of a shard lie in one of the formats."""
-    return folder / f"part-{shard:05d}-of-{n_shards:05d}.{form}"
+def part_name(shard: int, n_shards: int, form: str) -> str:
+    """Name of the file with the lists of a shard in one of the formats.
+
+    Example:
+        >>> part_name(3, 8, "parquet")
+        'part-00003-of-00008.parquet'
+    """
+    return f"part-{shard:05d}-of-{n_shards:05d}.{form}"
 
 
-def sidecar_path(part: Path) -> Path:
-    """Where it says what a shard holds."""
-    return part.with_suffix(".json")
+def sidecar_name(part: str) -> str:
+    """Name of the file that says what a shard holds."""
+    return str(Path(part).with_suffix(".json"))
 
 
 @contextmanager
@@ -50,31 +52,6 @@ def whole_file(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; an empty one where there is no such file or it holds anything else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def remove(folder: Path, *patterns: re.Pattern[str]) -> None:
-    """Remove the plain files of a folder, and the folders of models, whose whole name fits one of the patterns."""
-    for path in sorted(folder.iterdir()):
-        if any(pattern.fullmatch(path.name) for pattern in patterns):
-            if not path.is_dir():
-                path.unlink(missing_ok=True)
-            elif MODEL.fullmatch(path.name):
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

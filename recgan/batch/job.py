@@ -57,7 +57,7 @@ class Job:
 
     Args:
         model: serves the lists.
-        folder: the model's folder; None when it was handed over in memory.
+        folder: path or URL of the model's folder; None when it was handed over in memory.
         users: ids of the users, (U,), each once.
         histories: histories given for some of them, or None.
         n: most items in a list.
@@ -69,7 +69,7 @@ class Job:
     """
 
     model: Recommender
-    folder: Path | None
+    folder: Path | str | None
     users: pd.Series
     histories: GivenHistories | None
     n: int
@@ -98,7 +98,7 @@ class Job:
         """Lists of the users start..stop-1."""
         given = None if self.histories is None else self.histories.between(start, stop)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="histories: ")  # told once, by `prepare`
+            warnings.filterwarnings("ignore", message="(histories|rules): ")  # told once, by `prepare`
             return self.model.recommend_batch(self.users.iloc[start:stop], self.n, histories=given, **self.options)
 
     def table(self, start: int, stop: int) -> tuple[pa.Table, int]:
@@ -121,7 +121,7 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
     found = []
     told_elsewhere = ("arguments", "columns")
     for name in [name for name in asked if name not in told_elsewhere and there.get(name) != asked[name]]:
-        hashed = name in ("model", "users", "histories", "items", "exclude")
+        hashed = name in ("model", "users", "histories", "items", "exclude", "pinned")
         told = f"{name} is {there.get(name)!r} there and {asked[name]!r} here"
         found.append(f"{'a ' * (name == 'model')}different {name}" if hashed else told)
     return found

@@ -14,10 +14,12 @@ import pandas as pd
 
 from recgan.artifact import SEAL
 from recgan.batch.formats import check_format
+from recgan.batch.inputs import all_ids, settled_lists, settled_users
 from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, table_hash
 from recgan.errors import ArtifactError, ConfigError, UnknownUserError
 from recgan.interactions import read_interactions
 from recgan.recommender import Recommender
+from recgan.remote import fetched, is_url, local_path
 from recgan.schema import ITEM, USER, order_column
 from recgan.serving import _id_series, _refuse_repeats, _unknown_users
 
@@ -36,7 +38,7 @@ def prepare(
 
     Args:
         model: a Recommender or a model folder.
-        users: ids; None for the users of `histories`, or without these for all known users.
+        users: ids, or a table with user_id; None for the users of `histories`, or without these for all known users.
         n: most items in a list.
         n_shards: shards into which the users are cut.
         histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
@@ -55,11 +57,13 @@ def prepare(
     """
     _check_shape(n_shards, form)
     recommender, source, model_hash = _loaded(model)
-    options = {**options, **{name: _settled(options[name], name) for name in ("items", "exclude")}}
+    options = {**options, **{name: settled_lists(options[name], name) for name in ("items", "exclude")}}
+    for name in ("items", "exclude"):
+        recommender._numbers_of(all_ids(options[name]), name)
     if isinstance(histories, str | os.PathLike):
-        histories = read_interactions(Path(histories))
+        histories = read_interactions(histories)
     recommender.recommend_batch([], n, histories=histories, **options)  # checks the arguments
-    ids = _users(recommender, users, histories)
+    ids = _users(recommender, settled_users(users), histories)
     if options["on_unknown"] == "raise":
         _refuse_unknown(recommender, ids, histories)
     described = {
@@ -81,11 +85,11 @@ def _check_shape(n_shards: Any, form: Any) -> None:
     check_format(form)
 
 
-def load_sealed(folder: Path) -> tuple[Recommender, str]:
+def load_sealed(folder: Path | str) -> tuple[Recommender, str]:
     """A model and the hash of its seal, both of one and the same folder.
 
     Args:
-        folder: a model folder.
+        folder: path or URL of a model folder.
 
     Returns:
         The recommender and a SHA-256.
@@ -93,20 +97,28 @@ def load_sealed(folder: Path) -> tuple[Recommender, str]:
     Raises:
         ArtifactError: when it is missing, damaged or foreign, or was replaced while it was read.
     """
-    seal, recommender = _seal(folder), Recommender.load(folder)
-    if _seal(folder) != seal:
-        raise ArtifactError(f"{folder}: was replaced while it was read; try again")
-    return recommender, seal
+    with fetched(folder) as path:
+        seal, recommender = _seal(path), _load(path, folder)
+        if _seal(path) != seal:
+            raise ArtifactError(f"{folder}: was replaced while it was read; try again")
+        return recommender, seal
 
 
-def _loaded(model: Any) -> tuple[Recommender, Path | None, str]:
+def _load(path: Path, folder: Path | str) -> Recommender:
+    try:
+        return Recommender.load(path)
+    except ArtifactError as error:
+        raise ArtifactError(str(error).replace(str(path), str(folder))) from error
+
+
+def _loaded(model: Any) -> tuple[Recommender, Path | str | None, str]:
     if isinstance(model, Recommender):
         with tempfile.TemporaryDirectory() as work:
             model.save(Path(work) / "model")
             return model, None, _seal(Path(work) / "model")
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
-    folder = Path(model).expanduser().absolute()
+    folder = str(model) if is_url(model) else local_path(model).absolute()
     recommender, seal = load_sealed(folder)
     return recommender, folder, seal
 
@@ -114,15 +126,6 @@ def _loaded(model: Any) -> tuple[Recommender, Path | None, str]:
 def _seal(folder: Path) -> str:
     seal = folder / SEAL
     return hashlib.sha256(seal.read_bytes()).hexdigest() if seal.is_file() else ""
-
-
-def _settled(ids: Any, name: str) -> list[Any] | dict[Any, list[Any]] | None:
-    """Item ids, or item ids by user, in a form that can be read again and again."""
-    if ids is None:
-        return None
-    if isinstance(ids, Mapping):
-        return {user: _id_series(some, f"{name}[{user!r}]").tolist() for user, some in ids.items()}
-    return _id_series(ids, name).tolist()
 
 
 def _users(model: Recommender, users: Any, histories: Any) -> pd.Series:
@@ -150,7 +153,14 @@ def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any
         order = order_column(histories)
         hashed["histories"] = table_hash(histories[[USER, ITEM, *([order] if order else [])]])
     rules = options["rules"].model_dump()
+    hashed["pinned"] = None if rules["pinned"] is None else json_hash(_pinned_text(rules["pinned"]))
+    del rules["pinned"]
     return {"n": int(n), "explore": float(options["explore"]), "rules": rules, **plain, **hashed}
+
+
+def _pinned_text(pinned: Any) -> list[str]:
+    """One text for equal pinned items, in whatever order the users stand."""
+    return sorted(map(repr, pinned.items())) if isinstance(pinned, Mapping) else list(map(repr, pinned))
 
 
 def _ids_hash(ids: Any) -> str | None:

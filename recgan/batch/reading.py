@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
-
 import pandas as pd
 import pyarrow as pa
 
-from recgan.batch.claiming import is_batch
-from recgan.batch.files import JOB, read_json
+from recgan.batch.claiming import holds_job
+from recgan.batch.files import JOB
+from recgan.batch.folders import folder_of
+from recgan.batch.records import read_json
 from recgan.batch.shards import read_shard
 from recgan.errors import DataError
+from recgan.remote import Place
 
-Folder = str | PathLike[str]
 
-
-def read_batch(folder: Folder) -> pd.DataFrame:
+def read_batch(folder: Place) -> pd.DataFrame:
     """All lists of a finished batch job.
 
     Args:
-        folder: as `run_batch` left it.
+        folder: as `run_batch` left it, a path or a URL.
 
     Returns:
         A frame user_id, item_id, rank, score; users in the order of the job, each best first.
@@ -28,10 +26,10 @@ def read_batch(folder: Folder) -> pd.DataFrame:
     Raises:
         DataError: when the folder holds no batch job, or a shard is missing or damaged.
     """
-    root = Path(folder).expanduser()
-    if not is_batch(root):
+    root = folder_of(folder)
+    if not holds_job(root):
         raise DataError(f"{root}: holds no batch job")
-    job = read_json(root / JOB)
+    job = read_json(root, JOB)
     tables = [read_shard(root, shard, job) for shard in range(job["n_shards"])]
     lacking = [str(shard) for shard, table in enumerate(tables) if table is None]
     if lacking:

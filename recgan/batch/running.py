@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from recgan.batch.claiming import check_place, check_same, claim, locked, writing
+from recgan.batch.claiming import check_place, check_same, claim, writing
 from recgan.batch.engines import Engine, check_engine, make_shards
-from recgan.batch.files import MANIFEST, part_path
+from recgan.batch.files import MANIFEST, part_name
+from recgan.batch.folders import Folder, folder_of
 from recgan.batch.formats import Format
 from recgan.batch.job import Job
 from recgan.batch.preparing import prepare
@@ -19,10 +19,9 @@ from recgan.batch.totals import estimated, write_manifest
 from recgan.errors import ConfigError, RecganError
 from recgan.progress import Progress
 from recgan.recommender import Recommender
+from recgan.remote import Place
 from recgan.rules import Rules
 from recgan.serving import OnUnknown
-
-Folder = str | PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class BatchResult:
     """What a run of a batch job did.
 
     Args:
-        folder: where the shards lie.
+        folder: where the shards lie, a path or a URL.
         done: shards that this run wrote; in a dry run, that it would write.
         skipped: shards that were there already and verify.
         rows: rows of all shards that are there.
@@ -40,7 +39,7 @@ class BatchResult:
         expected_bytes: in a dry run, about how large they will be together.
     """
 
-    folder: Path
+    folder: Path | str
     done: tuple[int, ...]
     skipped: tuple[int, ...]
     rows: int
@@ -51,11 +50,11 @@ class BatchResult:
 
 
 def score_shard(
-    model: Recommender | Folder,
+    model: Recommender | Place,
     users: Any,
     shard: int,
     n_shards: int,
-    folder: Folder,
+    folder: Place,
     n: int = 10,
     *,
     histories: Any = None,
@@ -68,22 +67,24 @@ def score_shard(
     seed: int = 0,
     format: Format = "parquet",
     model_version: bool = False,
-) -> Path:
+) -> Path | str:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
     The users are cut into contiguous slices in their order. The file holds user_id, item_id, rank, score and appears
     whole or not at all; a JSON file beside it, written after it, says what it holds, with its SHA-256.
 
     Args:
-        model: a Recommender or a model folder.
-        users: ids of the users of all shards; None for the users of `histories`, or without these for all known users.
+        model: a Recommender or a model folder, a path or a URL.
+        users: of all shards: ids, or a table with user_id (a frame, a path or a URL); None for the users of
+            `histories`, or without these for all known users.
         shard: which shard, 0..n_shards-1.
         n_shards: shards into which the users are cut.
-        folder: where the file shall lie; made where it is missing.
+        folder: where the file shall lie, a path or a URL; made where it is missing.
         n: most items in a list.
-        histories: a frame user_id, item_id (+ timestamp | position), or its path, as in `Recommender.recommend_batch`.
-        items: ids of the only items that may be listed, or {user_id: ids}.
-        exclude: ids of items that must not be listed, or {user_id: ids}.
+        histories: a frame user_id, item_id (+ timestamp | position), or its path or URL, as in
+            `Recommender.recommend_batch`.
+        items: ids of the only items that may be listed, or {user_id: ids}, or a table with item_id (and user_id).
+        exclude: ids of items that must not be listed, or {user_id: ids}, or a table with item_id (and user_id).
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
@@ -94,7 +95,7 @@ def score_shard(
             model's hash in `job.json`.
 
     Returns:
-        The path of the shard, such as `part-00003-of-00008.parquet`.
+        The path or URL of the shard, such as `part-00003-of-00008.parquet`.
 
     Raises:
         RecganError: as `run_batch`.
@@ -103,16 +104,16 @@ def score_shard(
     job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
-    target = Path(folder).expanduser()
+    target, name = folder_of(folder), part_name(shard, n_shards, format)
     with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
+        target.make()
         write_shard(job, shard, target, lambda users_done: None)
-    return part_path(target, shard, n_shards, format)
+    return target.place / name if isinstance(target.place, Path) else f"{target.place}/{name}"
 
 
 def run_batch(
-    model: Recommender | Folder,
-    folder: Folder,
+    model: Recommender | Place,
+    folder: Place,
     users: Any = None,
     n: int = 10,
     n_shards: int = 8,
@@ -139,14 +140,16 @@ def run_batch(
     does not grow with the number of lists.
 
     Args:
-        model: a Recommender or a model folder.
-        folder: where the shards shall lie: new, empty, or that of the same job.
-        users: ids; None for the users of `histories`, or without these for all known users.
+        model: a Recommender or a model folder, a path or a URL.
+        folder: where the shards shall lie, a path or a URL: new, empty, or that of the same job.
+        users: ids, or a table with user_id (a frame, a path or a URL); None for the users of `histories`, or without
+            these for all known users.
         n: most items in a list.
         n_shards: shards into which the users are cut, in their order.
-        histories: a frame user_id, item_id (+ timestamp | position), or its path, as in `Recommender.recommend_batch`.
-        items: ids of the only items that may be listed, or {user_id: ids}.
-        exclude: ids of items that must not be listed, or {user_id: ids}.
+        histories: a frame user_id, item_id (+ timestamp | position), or its path or URL, as in
+            `Recommender.recommend_batch`.
+        items: ids of the only items that may be listed, or {user_id: ids}, or a table with item_id (and user_id).
+        exclude: ids of items that must not be listed, or {user_id: ids}, or a table with item_id (and user_id).
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
@@ -174,15 +177,17 @@ def run_batch(
         RecganError: when the folder cannot be written, or a worker was killed; whole shards stay, a rerun goes on.
     """
     check_engine(engine, workers)
-    target = Path(folder).expanduser()
+    target = folder_of(folder)
     check_place(target)
     options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if dry_run:
         return _planned(job, target, restart)
-    with writing(target), locked(target), Progress(progress) as bar:
-        claim(job, target, restart)
-        return _run(job, target, bar, engine, workers)
+    with writing(target):
+        target.make()
+        with target.locked(), Progress(progress) as bar:
+            claim(job, target, restart)
+            return _run(job, target, bar, engine, workers)
 
 
 def _options(
@@ -199,7 +204,7 @@ def _options(
     }
 
 
-def _planned(job: Job, folder: Path, restart: bool) -> BatchResult:
+def _planned(job: Job, folder: Folder, restart: bool) -> BatchResult:
     if not restart:
         check_same(job, folder)
     found = [None if restart else verified(job, shard, folder) for shard in range(job.n_shards)]
@@ -208,12 +213,12 @@ def _planned(job: Job, folder: Path, restart: bool) -> BatchResult:
     return replace(_result(job, folder, lacking, found), expected_rows=rows, expected_bytes=size)
 
 
-def _run(job: Job, folder: Path, bar: Progress, engine: Engine, workers: int | None) -> BatchResult:
+def _run(job: Job, folder: Folder, bar: Progress, engine: Engine, workers: int | None) -> BatchResult:
     sidecars = [verified(job, shard, folder) for shard in range(job.n_shards)]
     lacking = tuple(shard for shard, sidecar in enumerate(sidecars) if sidecar is None)
     there = sum(sidecar["users"] for sidecar in sidecars if sidecar is not None)
     if lacking:
-        (folder / MANIFEST).unlink(missing_ok=True)
+        folder.remove(MANIFEST)
     make_shards(job, lacking, folder, bar.steps("users", len(job.users), there), engine, workers)
     found = [verified(job, shard, folder) if one is None else one for shard, one in enumerate(sidecars)]
     whole = [one for one in found if one is not None]
@@ -222,11 +227,12 @@ def _run(job: Job, folder: Path, bar: Progress, engine: Engine, workers: int | N
             f"{folder}: shard {found.index(None)} was written and does not verify; see that the disk is sound and that "
             "all workers write into this folder, then run the job again"
         )
+    check_same(job, folder)
     write_manifest(job, whole, folder)
     return _result(job, folder, lacking, whole)
 
 
-def _result(job: Job, folder: Path, done: tuple[int, ...], sidecars: Sequence[dict[str, Any] | None]) -> BatchResult:
+def _result(job: Job, folder: Folder, done: tuple[int, ...], sidecars: Sequence[dict[str, Any] | None]) -> BatchResult:
     skipped = tuple(shard for shard in range(job.n_shards) if shard not in done)
     rows, fallback = (sum(one[name] for one in sidecars if one is not None) for name in ("rows", "fallback_users"))
-    return BatchResult(folder, done, skipped, rows, len(job.users), fallback)
+    return BatchResult(folder.place, done, skipped, rows, len(job.users), fallback)

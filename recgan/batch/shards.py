@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from recgan.artifact import file_hash
 from recgan.batch import formats
-from recgan.batch.files import part_path, read_json, sidecar_path, whole_file, write_json
+from recgan.batch.files import part_name, sidecar_name
+from recgan.batch.folders import Folder
 from recgan.batch.job import Job, json_hash, schema_of
+from recgan.batch.records import read_json, write_json
 
 CHUNK_USERS = 4096
 CHUNK_ROWS = 1 << 20
 """Most users, and most rows, that are in memory at once."""
 
 
-def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None]) -> dict[str, Any]:
+def write_shard(job: Job, shard: int, folder: Folder, tick: Callable[[int], None]) -> dict[str, Any]:
     """Make the lists of one shard, a chunk of users at a time in one thread, and write them and then the sidecar.
 
     Args:
@@ -32,11 +33,11 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
     Returns:
         The sidecar: model, arguments, users, users_sha256, rows, fallback_users, sha256.
     """
-    path = part_path(folder, shard, job.n_shards, job.format)
+    name = part_name(shard, job.n_shards, job.format)
     start, end = job.bounds(shard)
     step = max(1, min(CHUNK_USERS, CHUNK_ROWS // max(1, min(job.n, len(job.model.items)))))
     rows = fallback = 0
-    with one_thread(), whole_file(path) as temporary:
+    with one_thread(), folder.whole(name) as temporary:
         with formats.writer(temporary, job.format, job.schema) as file:
             for first in range(start, end, step):
                 last = min(first + step, end)
@@ -46,7 +47,7 @@ def write_shard(job: Job, shard: int, folder: Path, tick: Callable[[int], None])
                 tick(last - first)
         sha256 = file_hash(temporary)
     sidecar = {**job.expected(shard), "rows": rows, "fallback_users": fallback, "sha256": sha256}
-    write_json(sidecar_path(path), sidecar)
+    write_json(folder, sidecar_name(name), sidecar)
     return sidecar
 
 
@@ -65,21 +66,21 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def verified(job: Job, shard: int, folder: Path) -> dict[str, Any] | None:
+def verified(job: Job, shard: int, folder: Folder) -> dict[str, Any] | None:
     """The sidecar of a shard that is there, whole and of this job; None where it is not."""
-    path = part_path(folder, shard, job.n_shards, job.format)
-    sidecar = read_json(sidecar_path(path))
-    same = all(sidecar.get(name) == value for name, value in job.expected(shard).items())
-    return sidecar if same and path.is_file() and file_hash(path) == sidecar.get("sha256") else None
+    name = part_name(shard, job.n_shards, job.format)
+    sidecar = read_json(folder, sidecar_name(name))
+    same = all(sidecar.get(key) == value for key, value in job.expected(shard).items())
+    return sidecar if same and folder.sha256(name) == sidecar.get("sha256", "") else None
 
 
-def read_shard(folder: Path, shard: int, job: dict[str, Any]) -> pa.Table | None:
+def read_shard(folder: Folder, shard: int, job: dict[str, Any]) -> pa.Table | None:
     """The lists of a shard; None where it is missing, damaged or of another job than `job.json` says."""
     form = job["arguments"].get("format", "parquet")
-    path = part_path(folder, shard, job["n_shards"], form)
-    sidecar = read_json(sidecar_path(path))
+    name = part_name(shard, job["n_shards"], form)
+    sidecar = read_json(folder, sidecar_name(name))
     same = (sidecar.get("model"), sidecar.get("arguments")) == (job["model"], json_hash(job["arguments"]))
-    content = path.read_bytes() if same and path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != sidecar.get("sha256"):
+    content = folder.read(name) if same else None
+    if content is None or hashlib.sha256(content).hexdigest() != sidecar.get("sha256"):
         return None
     return formats.read(content, form, schema_of(job.get("columns", [])))

@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 
 from recgan.batch import formats
-from recgan.batch.files import MANIFEST, part_path, read_json, write_json
+from recgan.batch.files import MANIFEST, part_name
+from recgan.batch.folders import Folder
 from recgan.batch.job import Job
+from recgan.batch.records import read_json, write_json
 
 BLOCKS, BLOCK_USERS = 5, 200
 """A sample for an estimate: so many blocks of so many users."""
 
 
-def write_manifest(job: Job, sidecars: Sequence[dict[str, Any]], folder: Path) -> None:
+def write_manifest(job: Job, sidecars: Sequence[dict[str, Any]], folder: Folder) -> None:
     """Write `shards.json`, which stands beside the shards when all of them are there and verify.
 
     Args:
@@ -27,19 +29,19 @@ def write_manifest(job: Job, sidecars: Sequence[dict[str, Any]], folder: Path) -
         sidecars: of all shards, in their order.
         folder: where the shards lie.
     """
-    paths = [part_path(folder, shard, job.n_shards, job.format) for shard in range(job.n_shards)]
+    files = [part_name(shard, job.n_shards, job.format) for shard in range(job.n_shards)]
     shards = [
-        {"file": path.name, "bytes": path.stat().st_size, **{name: one[name] for name in ("users", "rows", "sha256")}}
-        for path, one in zip(paths, sidecars, strict=True)
+        {"file": file, "bytes": folder.size(file), **{name: one[name] for name in ("users", "rows", "sha256")}}
+        for file, one in zip(files, sidecars, strict=True)
     ]
     totals = {name: sum(shard[name] for shard in shards) for name in ("users", "rows", "bytes")}
     fallback = sum(one["fallback_users"] for one in sidecars)
     found = {"model": job.described["model"], "fallback_users": fallback, **totals, "shards": shards}
-    if read_json(folder / MANIFEST) != found:
-        write_json(folder / MANIFEST, found)
+    if read_json(folder, MANIFEST) != found:
+        write_json(folder, MANIFEST, found)
 
 
-def estimated(job: Job, sidecars: Sequence[dict[str, Any] | None], folder: Path) -> tuple[int, int]:
+def estimated(job: Job, sidecars: Sequence[dict[str, Any] | None], folder: Folder) -> tuple[int, int]:
     """About how many rows and bytes all shards will hold, from those that are there or from a sample of the users.
 
     Args:
@@ -53,7 +55,7 @@ def estimated(job: Job, sidecars: Sequence[dict[str, Any] | None], folder: Path)
     there = [(shard, one) for shard, one in enumerate(sidecars) if one is not None and one["users"]]
     if there:
         users, rows = (sum(one[name] for _, one in there) for name in ("users", "rows"))
-        size = sum(part_path(folder, shard, job.n_shards, job.format).stat().st_size for shard, _ in there)
+        size = sum(folder.size(part_name(shard, job.n_shards, job.format)) for shard, _ in there)
     else:
         users, rows, size = _sampled(job)
     factor = len(job.users) / max(1, users)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +11,16 @@ from recgan.cli.data import FormatOption
 from recgan.cli.ids import many_ids, matched, one_id
 from recgan.cli.making import ModelArgument
 from recgan.cli.output import Format, note, show
+from recgan.cli.rules import (
+    CalibrationOption,
+    LeastOption,
+    MaxNewOption,
+    MinNewOption,
+    MostOption,
+    NewBelowOption,
+    matched_lists,
+    rules_of,
+)
 from recgan.errors import UnknownUserError
 
 if TYPE_CHECKING:
@@ -54,10 +63,9 @@ HistoryOption = Annotated[
 UnknownOption = Annotated[
     OnUnknown, typer.Option(help="What an unknown user gets: the general list, nothing, or an error.")
 ]
-
-CalibrationOption = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="How much the mix of categories follows the user's own.")
-]
+ExploreOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")]
+SeedOption = Annotated[int, typer.Option(help="Of what is random at explore > 0.")]
+SeenOption = Annotated[bool, typer.Option("--keep-seen", help="Do not leave out what the user had.")]
 
 
 def recommend(
@@ -66,9 +74,15 @@ def recommend(
     n: LengthOption = 10,
     exclude: ExcludeOption = None,
     history: HistoryOption = None,
-    explore: Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")] = 0.0,
+    explore: ExploreOption = 0.0,
+    seed: SeedOption = 0,
+    pin: Annotated[list[str] | None, typer.Option(help="Items that stand first: ID or ID,ID.")] = None,
     calibration: CalibrationOption = 0.0,
-    seed: Annotated[int, typer.Option(help="Of what is random at explore > 0.")] = 0,
+    max_per_category: MostOption = None,
+    min_per_category: LeastOption = None,
+    min_new: MinNewOption = 0,
+    max_new: MaxNewOption = None,
+    new_below: NewBelowOption = 5,
     on_unknown: UnknownOption = OnUnknown.refuse,
     form: FormatOption = Format.table,
 ) -> None:
@@ -85,7 +99,15 @@ def recommend(
         history=many_ids(history or [], loaded.items, "--history"),
         exclude=many_ids(exclude or [], loaded.items, "--exclude"),
         explore=explore,
-        rules={"calibration": calibration},
+        rules=rules_of(
+            calibration,
+            max_per_category,
+            min_per_category,
+            min_new,
+            max_new,
+            new_below,
+            pinned=many_ids(pin or [], loaded.items, "--pin"),
+        ),
         seed=seed,
         on_unknown=on_unknown.value,
     )
@@ -95,18 +117,35 @@ def recommend(
 
 
 def batch(
-    model: ModelArgument,
-    out: Annotated[Path, typer.Option(help="Folder of the shards: new, empty, or that of the same job.")],
-    users: Annotated[Path | None, typer.Option(help="Table with the users' user_id; else all known users.")] = None,
+    model: Annotated[str, typer.Argument(help="Model folder, or its URL.")],
+    out: Annotated[str, typer.Option(help="Folder of the shards, or its URL: new, empty, or that of the same job.")],
+    users: Annotated[str | None, typer.Option(help="Table with the users' user_id; else all known users.")] = None,
     histories: Annotated[
-        Path | None, typer.Option(help="Table user_id, item_id (+ timestamp): instead of what the model knows.")
+        str | None, typer.Option(help="Table user_id, item_id (+ timestamp): instead of what the model knows.")
     ] = None,
+    items: Annotated[
+        str | None, typer.Option(help="Table item_id of what may be listed; with user_id: for these users.")
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option(help="Table item_id of what must not be listed; with user_id: for these users.")
+    ] = None,
+    keep_seen: SeenOption = False,
     n: LengthOption = 10,
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
+    explore: ExploreOption = 0.0,
+    seed: SeedOption = 0,
+    pinned: Annotated[
+        str | None, typer.Option(help="Table item_id (+ place, from 1; + user_id) of what stands first, or there.")
+    ] = None,
     calibration: CalibrationOption = 0.0,
+    max_per_category: MostOption = None,
+    min_per_category: LeastOption = None,
+    min_new: MinNewOption = 0,
+    max_new: MaxNewOption = None,
+    new_below: NewBelowOption = 5,
     on_unknown: UnknownOption = OnUnknown.fallback,
     engine: Annotated[
-        Engine, typer.Option(help="What makes the shards: this machine, or a cluster with shared folders.")
+        Engine, typer.Option(help="What makes the shards: this machine, or a cluster that reads and writes there.")
     ] = Engine.local,
     workers: Annotated[
         int | None, typer.Option(min=1, help="How many work at the same time; else one a core, where that pays.")
@@ -120,15 +159,20 @@ def batch(
 ) -> None:
     """Lists for many users, as Parquet, CSV or JSON files.
 
-    Kill it anywhere and run it again: shards that are there and whole are kept, the others are made.
+    Kill it anywhere and run it again: shards that are there and whole are kept, the others are made. Tables are CSV or
+    Parquet files; they, the model and the shards may lie in an object store: s3://bucket/lists.
     """
     from recgan.batch import run_batch
 
-    asked, given = _read_asked(model, users, histories)
+    tables = {"users": users, "histories": histories, "items": items, "exclude": exclude, "pinned": pinned}
+    asked = _read_asked(model, {name: table for name, table in tables.items() if table is not None})
+    rules = rules_of(
+        calibration, max_per_category, min_per_category, min_new, max_new, new_below, asked.pop("pinned", None)
+    )
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
-    options |= {"format": form.value, "model_version": model_version, "rules": {"calibration": calibration}}
-    result = run_batch(model, out, asked, n, shards, histories=given, restart=restart, dry_run=dry_run, **options)
-    _tell(result, dry_run)
+    options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
+    options |= {"filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
+    _tell(run_batch(model, out, n=n, n_shards=shards, rules=rules, **options), dry_run)
 
 
 def _recommended(model: Recommender, user: int | str | None, n: int, **options: Any) -> pd.DataFrame:
@@ -158,25 +202,38 @@ def titled(frame: pd.DataFrame, items: pd.DataFrame, ids: str, name: str) -> pd.
     return frame.assign(**{name: titles.to_numpy()})[names]
 
 
-def _read_asked(
-    model: Path, users: Path | None, histories: Path | None
-) -> tuple[pd.Series | None, pd.DataFrame | None]:
-    """The users and the histories of the files, their ids in the type of the model's."""
-    if users is None and histories is None:
-        return None, None
-    from recgan.interactions import read_interactions
-    from recgan.items import read_users
-    from recgan.recommender import Recommender
+def _read_asked(model: str, tables: dict[str, str]) -> dict[str, Any]:
+    """What the files say, under the names of `run_batch`, with ids in the type of the model's."""
+    if not tables:
+        return {}
+    from recgan.batch.inputs import pinned_of, read_lists
+    from recgan.batch.preparing import load_sealed
 
-    known = Recommender.load(model)
-    asked = given = None
-    if users is not None:
-        asked = matched(read_users(users)["user_id"], known.users, str(users), strict=histories is None)
-    if histories is not None:
-        given = read_interactions(histories)
-        own = matched(given["user_id"], known.users, str(histories), strict=False)
-        given = given.assign(user_id=own, item_id=matched(given["item_id"], known.items, str(histories)))
-    return asked, given
+    known = load_sealed(model)[0]
+    asked: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name == "users":
+            asked[name] = _read_users(table, known, strict="histories" not in tables)
+        elif name == "histories":
+            asked[name] = _read_histories(table, known)
+        else:
+            frame = matched_lists(read_lists(table, name), known, table)
+            asked[name] = pinned_of(frame) if name == "pinned" else frame
+    return asked
+
+
+def _read_users(table: str, known: Recommender, strict: bool) -> pd.Series:
+    from recgan.items import read_users
+
+    return matched(read_users(table)["user_id"], known.users, table, strict=strict)
+
+
+def _read_histories(table: str, known: Recommender) -> pd.DataFrame:
+    from recgan.interactions import read_interactions
+
+    given = read_interactions(table)
+    own = matched(given["user_id"], known.users, table, strict=False)
+    return given.assign(user_id=own, item_id=matched(given["item_id"], known.items, table))
 
 
 def _tell(result: BatchResult, dry_run: bool) -> None:

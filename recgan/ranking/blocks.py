@@ -33,6 +33,7 @@ class Query:
         blocked: items that must not be listed, a table like the histories.
         profiles: user features, (B, P) float32.
         allowed: items that may be listed, (N,) or (B, N) bool, or a table with a row a user; None for all of them.
+        unlimited: who may have any item, whatever the table of `allowed` says, (B,) bool; None for nobody.
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         keys: what the randomness of `explore` hangs on, one a user, (B,) uint64.
         rules: what a list must observe besides relevance.
@@ -45,6 +46,7 @@ class Query:
     blocked: Histories
     profiles: np.ndarray
     allowed: np.ndarray | Histories | None = None
+    unlimited: np.ndarray | None = None
     explore: float = 0.0
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     rules: Rules = field(default_factory=Rules)
@@ -67,6 +69,7 @@ class Query:
             blocked=self.blocked.take(users),
             profiles=self.profiles[users],
             allowed=allowed,
+            unlimited=None if self.unlimited is None else self.unlimited[users],
             keys=keys,
             noise=noise,
             pins=None if self.pins is None else self.pins.take(users),
@@ -79,6 +82,8 @@ class Query:
         if isinstance(self.allowed, Histories):
             refused = np.ones(scores.shape, bool)
             refused[_inside(self.allowed, items)] = False
+            if self.unlimited is not None:
+                refused[self.unlimited] = False
             scores[refused] = -np.inf
         elif self.allowed is not None and self.allowed.ndim == 2:
             scores[~self.allowed[:, items]] = -np.inf

@@ -100,6 +100,8 @@ class Ruling:
         if isinstance(query.allowed, Histories):
             given = np.zeros(could.shape, bool)
             given[query.allowed.rows, query.allowed.items] = True
+            if query.unlimited is not None:
+                given[query.unlimited] = True
             return could & given
         return could if query.allowed is None else could & query.allowed
 
