@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -237,6 +238,35 @@ def test_places_that_cannot_be_written(model, tmp_path):
         run(model, tmp_path / "file" / "lists")
     with pytest.raises(recgan.RecganError, match="lists: cannot be written: "):
         score_shard(model, None, 0, 1, tmp_path / "file" / "lists")
+
+
+READ_ONLY = """
+import os, sys
+import recgan
+from recgan.batch import run_batch
+model = recgan.Recommender.load(sys.argv[1])
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    run_batch(model, sys.argv[2], progress=False)
+except recgan.RecganError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
+@pytest.mark.parametrize("mode", [0o555, 0o000])
+def test_a_read_only_folder_is_told(folder, mode):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        lists = Path(place) / "lists"
+        lists.mkdir()
+        lists.chmod(mode)
+        command = [sys.executable, "-c", READ_ONLY, str(folder), str(lists)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+        lists.chmod(0o755)
+        assert re.match(rf"{lists}: cannot be written: .*Permission denied", told)
+        assert names(lists) == set()
 
 
 def test_a_full_disk_leaves_no_half_file(model, tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import pandas as pd
 import pytest
@@ -49,6 +52,44 @@ def test_every_engine_writes_the_same_lists(model, engine, tmp_path):
     assert result.done == (0, 1, 2, 3, 4)
     assert lists_hash(tmp_path / engine) == lists_hash(tmp_path / "local") == lists_hash(tmp_path / "alone")
     assert content(tmp_path / engine) == content(tmp_path / "alone")
+
+
+def test_an_engine_reads_and_writes_by_url(model, folder, engine, tmp_path):
+    """`local://` is a file system like any other for fsspec, and all processes see it."""
+    run_batch(folder, tmp_path / "whole", **JOB)
+    for name, source in (("given", model), ("read", f"local://{folder}")):
+        run_batch(source, f"local://{tmp_path}/{name}", engine=engine, workers=2, **JOB)
+        assert content(tmp_path / name) == content(tmp_path / "whole")
+
+
+SLOW_RUN = """
+import sys
+from recgan.batch import run_batch
+run_batch(sys.argv[1], sys.argv[2], range(4000), 20, 200, engine=sys.argv[3], workers=2, progress=False)
+"""
+
+
+def test_ctrl_c_ends_the_workers_and_keeps_what_is_whole(folder, engine, tmp_path):
+    place = tmp_path / "lists"
+    command = [sys.executable, "-c", SLOW_RUN, str(folder), str(place), engine]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(place.glob("part-*.json"))) < 5:
+        assert time.monotonic() < deadline
+        assert driver.poll() is None
+        time.sleep(0.02)
+    driver.send_signal(signal.SIGINT)
+    _, told = driver.communicate(timeout=60)
+    assert driver.returncode != 0
+    assert "KeyboardInterrupt" in told
+    there = len(list(place.glob("part-*.json")))
+    assert there < 200
+    time.sleep(1.5)
+    assert len(list(place.glob("part-*.json"))) == there
+    result = run_batch(folder, place, range(4000), 20, 200, progress=False)
+    assert len(result.skipped) == there
+    run_batch(folder, tmp_path / "whole", range(4000), 20, 200, progress=False)
+    assert content(place) == content(tmp_path / "whole")
 
 
 def test_an_engine_makes_what_is_missing_and_tells_what_fails(model, engine, tmp_path, monkeypatch):

@@ -151,12 +151,50 @@ def test_another_model_in_the_folder_is_refused(model, folder, tmp_path, monkeyp
         other.save(tmp_path / "model")
         original(*arguments)
 
+    def unlinkable(*_):
+        raise OSError(18, "Invalid cross-device link")
+
     original = local.run
     shutil.copytree(folder, tmp_path / "model")
     monkeypatch.setattr(local, "run", replaced)
+    monkeypatch.setattr(os, "link", unlinkable)
     with pytest.raises(recgan.ArtifactError, match="model: holds another model than when the job began"):
         run_batch(tmp_path / "model", tmp_path / "lists", workers=2, progress=False, **JOB)
     assert set(content(tmp_path / "lists")) == {"job.json"}
+
+
+def test_the_model_in_the_folder_may_be_replaced_before_the_workers_read_it(folder, whole, tmp_path, monkeypatch):
+    def replaced(*arguments):
+        (tmp_path / "model").rename(tmp_path / "old")
+        shutil.rmtree(tmp_path / "old")
+        original(*arguments)
+
+    original = local.run
+    shutil.copytree(folder, tmp_path / "model")
+    monkeypatch.setattr(local, "run", replaced)
+    run_batch(tmp_path / "model", tmp_path / "lists", workers=2, progress=False, **JOB)
+    assert content(tmp_path / "lists") == whole
+
+
+def test_workers_go_on_with_the_model_with_which_the_job_began(model, folder, whole, tmp_path):
+    """The folder is replaced in the middle of the job: the lists are those of the model that `job.json` names."""
+
+    def replace() -> None:
+        until(lambda: n_whole(tmp_path / "lists") >= 3)
+        changed = recgan.Recommender(*other)
+        changed.save(tmp_path / "model")
+
+    parts = (model._users, model._items, model._histories, model._profiles, model.item_table, model._blocks)
+    other = (*parts, model._judge, model._config, {**model._report, "changed": True})
+    shutil.copytree(folder, tmp_path / "model")
+    replacing = threading.Thread(target=replace)
+    replacing.start()
+    run_batch(tmp_path / "model", tmp_path / "lists", workers=2, progress=False, **JOB)
+    replacing.join()
+    assert recgan.Recommender.load(tmp_path / "model").info()["changed"]
+    assert content(tmp_path / "lists") == whole
+    with pytest.raises(recgan.ConfigError, match="holds another batch job: a different model"):
+        run_batch(tmp_path / "model", tmp_path / "lists", workers=2, progress=False, **JOB)
 
 
 def test_errors_travel_as_they_are():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recgan.batch.failure import Failure
-from recgan.batch.folders import Folder
+from recgan.batch.folders import Folder, LocalFolder
 from recgan.batch.job import Job
 from recgan.batch.preparing import load_sealed
 from recgan.batch.shards import write_shard
@@ -52,7 +52,10 @@ class Assignment:
 
 @contextmanager
 def assigned(job: Job, folder: Folder) -> Iterator[Assignment]:
-    """The assignment of a job; a model that has no folder lies beside the shards until the block ends.
+    """The assignment of a job, with a model that stays as it is until the block ends.
+
+    A model that was handed over in memory is written beside the shards. Of one in a folder of this machine the files
+    are linked there where that can be done, so that whoever replaces it does not disturb the job.
 
     Args:
         job: what is asked.
@@ -63,17 +66,26 @@ def assigned(job: Job, folder: Folder) -> Iterator[Assignment]:
     """
     folder = folder.absolute()
     asked = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in ("model", "folder")}
-    if job.folder is not None:
-        yield Assignment(job.folder, folder, asked)
-        return
     name = f".model.{uuid.uuid4().hex}.tmp"
     try:
-        with tempfile.TemporaryDirectory() as work:
-            job.model.save(Path(work) / "model")
-            model = folder.put(Path(work) / "model", name)
+        if job.folder is None:
+            with tempfile.TemporaryDirectory() as work:
+                job.model.save(Path(work) / "model")
+                model = folder.put(Path(work) / "model", name)
+        else:
+            model = _linked(job.folder, folder, name)
         yield Assignment(model, folder, asked)
     finally:
         folder.remove(name)
+
+
+def _linked(model: Path | str, folder: Folder, name: str) -> Path | str:
+    if not isinstance(model, Path) or not isinstance(folder, LocalFolder):
+        return model
+    try:
+        return folder.link(model, name)
+    except OSError:
+        return model
 
 
 @lru_cache(maxsize=1)

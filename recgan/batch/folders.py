@@ -124,6 +124,14 @@ class LocalFolder:
         shutil.copytree(source, target)
         return target
 
+    def link(self, source: Path, name: str) -> Path:
+        """Link the files of a folder into a new one of this folder; its path."""
+        target = self.path.absolute() / name
+        target.mkdir()
+        for file in source.iterdir():
+            os.link(file, target / file.name)
+        return target
+
     def absolute(self) -> LocalFolder:
         """The same folder, from wherever it is looked at."""
         return LocalFolder(self.path.absolute())

@@ -178,7 +178,8 @@ def run_batch(
     """
     check_engine(engine, workers)
     target = folder_of(folder)
-    check_place(target)
+    with writing(target):
+        check_place(target)
     options = _options(items, exclude, filter_seen, on_unknown, explore, rules, seed)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if dry_run:
