@@ -41,10 +41,13 @@ class Generative(BaseRecommender):
     _blocks: Blocks
     _config: Config
     _ranker: Ranker
+    _checked = Rules()
     _bounded: tuple[Rules, Classes | None] = (Rules(), None)
 
     def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
-        check_pinned(rules, self._items)
+        if rules is not self._checked:
+            check_pinned(rules, self._items)
+            self._checked = rules
         asked = rules.model_copy(update={"pinned": None, "calibration": 0.0})
         if self._bounded[0] != asked:
             self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())

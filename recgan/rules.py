@@ -88,9 +88,8 @@ class Rules(BaseModel):
     @property
     def pinned_by_user(self) -> dict[Id, Places] | None:
         """The pinned items of each user; None where all users have the same."""
-        if isinstance(self.pinned, dict) and not any(map(_is_id, self.pinned.values())):
-            return self.pinned
-        return None
+        by_user = isinstance(self.pinned, dict) and not _is_id(next(iter(self.pinned.values())))
+        return self.pinned if by_user else None
 
     @classmethod
     def of(cls, rules: Rules | Mapping[str, Any] | None) -> Rules:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -322,7 +323,7 @@ def test_damaged_and_missing_models(folder, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged"]
 
 
-def test_batch_writes_skips_and_restarts(folder, tmp_path):
+def test_batch_writes_skips_and_restarts(folder, tmp_path, monkeypatch):
     out = tmp_path / "lists"
     dry = call("batch", folder, "--out", out, "--shards", 2, "--dry-run")
     planned = f"{out}: 60 users, 0 rows; shards: 2 to write, 0 already there; about 600 rows and 0.0 MB in the end\n"
@@ -333,6 +334,10 @@ def test_batch_writes_skips_and_restarts(folder, tmp_path):
     again = call("batch", folder, "--out", out, "--shards", 2, "-n", 3, "--engine", "local", "--workers", 2)
     assert again.stdout == f"{out}: 60 users, 180 rows; shards: 0 written, 2 already there\n"
     refused(call("batch", folder, "--out", out, "--shards", 2), "n is 3 there and 10 here", "--restart")
+    monkeypatch.setattr("recgan.cli.serving.WORTH_TELLING", 0.0)
+    took = call("batch", folder, "--out", out, "--shards", 2, "-n", 3).stderr
+    assert re.fullmatch(r"it took 0:0\d:\d\d\n", took)
+    monkeypatch.undo()
     assert call("batch", folder, "--out", out, "--shards", 2, "--restart").exit_code == 0
     assert len(read_batch(out)) == 600
     assert call("batch", folder, "--out", out, "--restart", "--format", "csv", "--model-version").exit_code == 0

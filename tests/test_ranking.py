@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -331,3 +332,40 @@ def test_negative_zero_and_tiny_scores_keep_their_order():
     numbers, values = top_items(scores, 6)
     assert numbers.tolist() == [[5, 2, 0, 1, 3, 4]]
     assert values.tolist() == [[np.float32(3e38), np.float32(1e-45), 0.0, 0.0, np.float32(-1e-45), np.float32(-3e38)]]
+
+
+def test_one_very_long_history_does_not_widen_the_others():
+    """Memory is that of the items which users have, not of the longest history times the users."""
+    random, n_items = np.random.default_rng(0), 6000
+    generator = build_generator(
+        Config(embedding_dim=4, hidden_dim=8, noise_dim=3), "bag", {"vectors": torch.randn(n_items, 4)}
+    )
+    rows = np.repeat(np.arange(n_items), 5), random.integers(0, n_items, n_items * 5)
+    sparse = linear.SparseRows(
+        csr_matrix((random.random(n_items * 5, dtype=np.float32), rows), (n_items, n_items)), 1.0
+    )
+    some = Blocks(
+        generator=generator,
+        dense=None,
+        sparse=sparse,
+        popularity=np.zeros(n_items, np.float32),
+        weights=Weights(sparse=1.0),
+        noise=np.zeros((2, 3), np.float32),
+        window=50,
+        categories=np.zeros((n_items, 0), np.float32),
+    )
+
+    def peak(longest: int) -> int:
+        lists = [random.permutation(n_items)[:20] for _ in range(500)]
+        lists[250] = random.permutation(n_items)[:longest]
+        histories = Histories.from_lists(lists, n_items)
+        tracemalloc.start()
+        numbers, _ = Ranker(some, None, 20).rank(Query(histories, histories, np.zeros((500, 0), np.float32)), 10)
+        assert (numbers != ABSENT).all()
+        assert not histories.holds(numbers).any()
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    peak(20)
+    assert peak(5900) < 1.3 * peak(20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +55,9 @@ class Shape(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
 
+
+WORTH_TELLING = 10.0
+"""Seconds after which it is said how many they were."""
 
 LengthOption = Annotated[int, typer.Option("--n", "-n", min=0, help="Most items in a list.")]
 UserArgument = Annotated[str | None, typer.Argument(help="A user's id; may be left out with --history.")]
@@ -172,7 +177,9 @@ def batch(
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
     options |= {"filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
-    _tell(run_batch(model, out, n=n, n_shards=shards, rules=rules, **options), dry_run)
+    start = time.monotonic()
+    result = run_batch(model, out, n=n, n_shards=shards, rules=rules, **options)
+    _tell(result, dry_run, time.monotonic() - start)
 
 
 def _recommended(model: Recommender, user: int | str | None, n: int, **options: Any) -> pd.DataFrame:
@@ -236,12 +243,14 @@ def _read_histories(table: str, known: Recommender) -> pd.DataFrame:
     return given.assign(user_id=own, item_id=matched(given["item_id"], known.items, table))
 
 
-def _tell(result: BatchResult, dry_run: bool) -> None:
+def _tell(result: BatchResult, dry_run: bool, seconds: float) -> None:
     written = f"{len(result.done)} {'to write' if dry_run else 'written'}, {len(result.skipped)} already there"
     size = "" if result.expected_bytes is None else f"; {_size(result.expected_rows or 0, result.expected_bytes)}"
     print(f"{result.folder}: {result.users:,} users, {result.rows:,} rows; shards: {written}{size}")
     if unknown := result.fallback_users:
         note(f"{unknown:,} unknown user{'s' * (unknown != 1)} got the general list")
+    if seconds >= WORTH_TELLING and not dry_run:
+        note(f"it took {timedelta(seconds=round(seconds))}")
 
 
 def _size(rows: int, size: int) -> str:
