@@ -94,6 +94,8 @@ def pins_of(rules: Rules, users: pd.Series, items: Vocabulary, query: Query) -> 
     there = np.arange(numbers.shape[1]) < lengths[:, None]
     numbers[there] = _numbers(ids, items)
     places[there] = [place for row in rows for place in (row if isinstance(row, dict) else repeat(ABSENT, len(row)))]
+    if not there.any():
+        return None
     numbers[~_listable(numbers, query)] = ABSENT
     moving_up = (numbers != ABSENT).cumsum(axis=1) - 1
     return Pins.of(numbers, np.where(places == ABSENT, moving_up, places - 1))

@@ -120,3 +120,18 @@ def test_workers_that_are_lost_again_and_again(model, engine, tmp_path, monkeypa
         run_batch(model, tmp_path, engine=engine, workers=1, **JOB)
     monkeypatch.undo()
     assert run_batch(model, tmp_path, **JOB).done == (0, 1, 2, 3, 4)
+
+
+def test_a_ray_that_is_not_there_is_told(model, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    module = engines.import_module("recgan.batch.ray")
+
+    def nobody(**_):
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(module, "ALONE", False)
+    monkeypatch.setattr(module.ray, "init", nobody)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    told = "Ray at RAY_ADDRESS=127.0.0.1:1 cannot be reached: nobody answers"
+    with pytest.raises(recgan.RecganError, match=f"^{told}"):
+        run_batch(model, tmp_path, engine="ray", **JOB)

@@ -75,7 +75,7 @@ def _connected(workers: int | None) -> Iterator[None]:
         yield
         return
     if not ALONE:
-        ray.init(log_to_driver=False)
+        _join()
     else:
         path = os.pathsep.join(map(os.path.abspath, sys.path))
         ray.init(
@@ -90,6 +90,14 @@ def _connected(workers: int | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _join() -> None:
+    """Connect to the Ray that RAY_ADDRESS names."""
+    try:
+        ray.init(log_to_driver=False)
+    except ConnectionError as error:
+        raise RecganError(f"Ray at RAY_ADDRESS={os.environ['RAY_ADDRESS']} cannot be reached: {error}") from error
 
 
 @contextmanager
