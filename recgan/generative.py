@@ -49,9 +49,10 @@ class Generative(BaseRecommender):
             check_pinned(rules, self._items)
             self._checked = rules
         asked = rules.model_copy(update={"pinned": None, "calibration": 0.0})
-        if self._bounded[0] != asked:
-            self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())
-        return replace(query, classes=self._bounded[1], pins=pins_of(rules, users, self._items, query))
+        bounded = self._bounded
+        if bounded[0] != asked:
+            bounded = self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())
+        return replace(query, classes=bounded[1], pins=pins_of(rules, users, self._items, query))
 
     @cached_property
     def _category_flags(self) -> pd.DataFrame:
