@@ -16,7 +16,7 @@ from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
 from recgan.features import ItemTraits, category_matrix
 from recgan.histories import Histories
-from recgan.linear import LowRank, SparseRows
+from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import Generator, build_discriminator, build_generator
 from recgan.ranking import Blocks, Judge, Weights
 from recgan.schema import ITEM, USER
@@ -58,6 +58,7 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         "report": report,
         "weights": asdict(parts.blocks.weights),
         "encoder": parts.blocks.generator.encoder.kind,
+        "factors": None if parts.blocks.factors is None else _settings(parts.blocks.factors),
         "history_decay": None if parts.blocks.sparse is None else parts.blocks.sparse.decay,
         "clock": parts.histories.clock,
         "window": parts.blocks.window,
@@ -84,6 +85,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
     arrays |= {f"generator.{name}": value.numpy() for name, value in blocks.generator.state_dict().items()}
     if blocks.dense is not None:
         arrays |= {"dense.fold": blocks.dense.fold, "dense.columns": blocks.dense.columns}
+    if blocks.factors is not None:
+        arrays["factors.columns"] = blocks.factors.columns
     if blocks.sparse is not None:
         rows = blocks.sparse.rows
         arrays |= {
@@ -113,6 +116,7 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     blocks = Blocks(
         generator=generator,
         dense=_dense(arrays, len(items)),
+        factors=_factors(arrays, manifest.get("factors"), len(items)),
         sparse=_sparse(arrays, manifest["history_decay"], len(items)),
         popularity=_checked(arrays, "popularity", (len(items),)),
         weights=Weights(**manifest["weights"]),
@@ -158,6 +162,19 @@ def _dense(arrays: dict[str, np.ndarray], n_items: int) -> LowRank | None:
         return None
     fold = _checked(arrays, "dense.fold", (n_items, None))
     return LowRank(fold, _checked(arrays, "dense.columns", fold.shape))
+
+
+def _settings(block: Factors) -> dict[str, float]:
+    return {"unseen": block.unseen, "ridge": block.ridge}
+
+
+def _factors(arrays: dict[str, np.ndarray], settings: dict[str, float] | None, n_items: int) -> Factors | None:
+    if settings is None:
+        return None
+    unseen, ridge = (float(settings[name]) for name in ("unseen", "ridge"))
+    if not (0.0 < unseen < np.inf and 0.0 < ridge < np.inf):
+        raise ArtifactError(f"{artifact.MANIFEST}: factors: unseen and ridge must be above 0, not {settings}")
+    return Factors(_checked(arrays, "factors.columns", (n_items, None)), unseen, ridge)
 
 
 def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) -> SparseRows | None:
