@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recgan import storage
+from recgan import artifact, storage
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.generative import Generative
@@ -240,7 +240,7 @@ def recommend(
 
 
 def _cached(folder: Path) -> Recommender:
-    manifest = folder / "manifest.json"
+    manifest = artifact.standing(folder) / artifact.MANIFEST
     key = (str(folder.resolve()), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
     if key not in _loaded:
         model = Recommender.load(folder)

@@ -14,7 +14,18 @@ from promises import PROMISES, Subject, ask_any, crowd
 
 import recgan
 from recgan.baselines import (
-    BPR, EASE, GFCF, IALS, SLIM, ItemKNN, MultVAE, NormalisedSVD, Popular, RP3Beta, SASRec, Transitions,
+    BPR,
+    EASE,
+    GFCF,
+    IALS,
+    SLIM,
+    ItemKNN,
+    MultVAE,
+    NormalisedSVD,
+    Popular,
+    RP3Beta,
+    SASRec,
+    Transitions,
 )  # fmt: skip
 from recgan.ranking import Ranker
 
