@@ -178,9 +178,13 @@ def file_hash(path: Path) -> str:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    except SafetensorError as error:  # what the disk says, in other words
+        raise OSError(str(error)) from error
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:

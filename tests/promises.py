@@ -61,6 +61,11 @@ class Subject:
     def seen(self) -> dict[Any, set[Any]]:
         return self.frame.groupby("user_id")["item_id"].agg(set).to_dict()
 
+    @cached_property
+    def scale(self) -> float:
+        """Largest score of the whole catalogue: what rounding is small beside, also where a score is near nought."""
+        return float(self.model.recommend_batch(n=N_ITEMS, filter_seen=False)["score"].abs().max())
+
     def allowed(self, question: Question, user: Any) -> set[Any]:
         """What may be listed, by the words of the documentation."""
         items, exclude = (question.options.get(name) for name in ("items", "exclude"))
@@ -98,16 +103,16 @@ def by_user(lists: pd.DataFrame) -> dict[Any, pd.DataFrame]:
     return {user: part.reset_index(drop=True) for user, part in lists.groupby("user_id", sort=False)}
 
 
-def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+def same(subject: Subject, one: pd.DataFrame, other: pd.DataFrame) -> None:
     """Equal lists, but for items whose scores differ by rounding."""
+    gap = GAP * subject.scale
     assert one[["user_id", "rank"]].equals(other[["user_id", "rank"]])
     for user, left in by_user(one).items():
         right = by_user(other)[user]
-        scale = max(1e-3, float(left["score"].abs().max()))
-        np.testing.assert_allclose(left["score"], right["score"], rtol=0, atol=GAP * scale)
+        np.testing.assert_allclose(left["score"], right["score"], rtol=0, atol=gap)
         for place in np.flatnonzero(left["item_id"] != right["item_id"]):
             rivals = left["score"].drop(index=place)
-            tied = np.isclose(rivals, left["score"][place], rtol=0, atol=2 * GAP * scale).any()
+            tied = np.isclose(rivals, left["score"][place], rtol=0, atol=2 * gap).any()
             assert tied or place == len(left) - 1, (user, place)
 
 
@@ -169,7 +174,7 @@ def many_are_served_as_each_alone(subject: Subject, data: Any) -> None:
     for user in question.users:
         alone = question.ask(subject.model, users=[user])
         if user in together:
-            same(together[user], alone)
+            same(subject, together[user], alone)
         else:
             assert alone.empty
 
@@ -183,14 +188,14 @@ def lists_come_in_the_order_asked_for(subject: Subject, data: Any) -> None:
     again = by_user(question.ask(subject.model, users=shuffled))
     assert list(again) == [user for user in shuffled if user in again]
     for user, part in by_user(lists).items():
-        same(part, again[user])
+        same(subject, part, again[user])
 
 
 def shards_join_to_the_whole(subject: Subject, data: Any) -> None:
     question = ask_any(subject, data)
     cut = data.draw(st.integers(0, len(question.users)))
     parts = [question.ask(subject.model, users=users) for users in (question.users[:cut], question.users[cut:])]
-    same(question.ask(subject.model), pd.concat(parts, ignore_index=True))
+    same(subject, question.ask(subject.model), pd.concat(parts, ignore_index=True))
 
 
 def threads_change_nothing(subject: Subject, data: Any) -> None:
@@ -202,7 +207,7 @@ def threads_change_nothing(subject: Subject, data: Any) -> None:
                 found.append(question.ask(subject.model))
         finally:
             torch.set_num_threads(threads)
-    same(*found)
+    same(subject, *found)
 
 
 def the_same_question_has_the_same_answer(subject: Subject, data: Any) -> None:
@@ -224,11 +229,10 @@ def excluding_more_removes_it_and_moves_nothing_else(subject: Subject, data: Any
     assert left["user_id"].tolist() == kept["user_id"].tolist()
     for user, part in by_user(left).items():
         before = by_user(kept)[user]
-        scale = max(1e-3, float(before["score"].abs().max()))
         score = dict(zip(before["item_id"], before["score"], strict=True))
         steps = np.diff([score[item] for item in part["item_id"]])
         assert set(part["item_id"]) == set(before["item_id"])
-        assert (steps <= 2 * GAP * scale).all(), user
+        assert (steps <= 2 * GAP * subject.scale).all(), user
 
 
 # --- users and histories ---
@@ -252,7 +256,7 @@ def given_histories_serve_like_stored_ones(subject: Subject, data: Any) -> None:
     told = subject.frame[subject.frame["user_id"].isin(users)].sample(frac=1, random_state=data.draw(st.integers(0, 9)))
     options = {name: value for name, value in question.options.items() if name != "on_unknown"}
     given = subject.model.recommend_batch(users, question.n, histories=told, **options)
-    same(subject.model.recommend_batch(users, question.n, **options), given)
+    same(subject, subject.model.recommend_batch(users, question.n, **options), given)
 
 
 def a_given_history_is_its_own_seen_list(subject: Subject, data: Any) -> None:
