@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recgan import storage
+from recgan import artifact, storage
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.generative import Generative
-from recgan.histories import Histories
+from recgan.histories import Histories, fingerprint
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
 from recgan.schema import ITEM, SCORE, USER
-from recgan.serving import _check_n, _id_series
+from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
 
 
@@ -169,6 +169,46 @@ class Recommender(Generative):
                 rows.append(torch.nn.functional.normalize(generator.wanted(self._blocks.conditions(part)), dim=1))
         return np.asarray(torch.cat(rows).numpy())
 
+    def remove_users(self, ids: Any) -> Recommender:
+        """A model that no longer knows some users; this one stays as it is.
+
+        Their ids, histories and profiles are gone, and so are hash and pictures in `info()` that they had a part in.
+        What is left of them are the trained weights: networks, linear blocks, popularity and what the second stage
+        knows of the items, which no longer tell users apart; train anew without them to be rid of these as well. Older
+        model folders, checkpoints, logs and batch files are not touched.
+
+        Args:
+            ids: ids of known users.
+
+        Returns:
+            The new model; `info()["removed_users"]` counts those removed from it so far. Lists of the other users are
+            what they were, and a removed user is an unknown one.
+
+        Raises:
+            UnknownUserError: for an unknown user.
+            DataError: when a user is named twice.
+        """
+        series = _id_series(ids, USER)
+        _refuse_repeats(series)
+        gone = np.array([self._one_user(one) for one in series.tolist()], np.int64)
+        kept = np.setdiff1d(np.arange(len(self._users)), gone)
+        histories = self._histories.take(kept)
+        report = storage.copied(self._report)
+        report["data"] = fingerprint(histories)
+        report["removed_users"] = report.get("removed_users", 0) + len(gone)
+        report.get("game", {}).pop("pictures", None)
+        return type(self)(
+            Vocabulary(self._users.ids(kept), USER),
+            self._items,
+            histories,
+            self._profiles[kept],
+            self._item_table,
+            self._blocks,
+            self._judge,
+            self._config,
+            report,
+        )
+
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder of safetensors, Parquet and JSON, whole or not at all.
 
@@ -240,7 +280,7 @@ def recommend(
 
 
 def _cached(folder: Path) -> Recommender:
-    manifest = folder / "manifest.json"
+    manifest = artifact.standing(folder) / artifact.MANIFEST
     key = (str(folder.resolve()), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
     if key not in _loaded:
         model = Recommender.load(folder)

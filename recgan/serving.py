@@ -188,11 +188,13 @@ class BaseRecommender(ABC):
         return frame
 
     def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
+        seen = audience.histories if filter_seen else self._nothing(audience)
         return Query(
             histories=audience.histories,
-            blocked=self._blocked(audience, exclude, filter_seen),
+            blocked=seen if exclude is None else self._blocked(audience, seen, exclude),
             profiles=self._profiles_of(audience.numbers),
             allowed=None if items is None else self._allowed(audience, items),
+            seen=None if exclude is None else seen,
         )
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
@@ -249,12 +251,11 @@ class BaseRecommender(ABC):
             return np.zeros((len(numbers), self._profiles.shape[1]), np.float32)
         return np.where((numbers == UNKNOWN)[:, None], np.float32(0.0), self._profiles[known])
 
-    def _blocked(self, audience: Audience, exclude: Any, filter_seen: bool) -> Histories:
-        empty = audience.histories.take(np.empty(0, np.int64))
-        none = _with_empty(empty).take(np.zeros(len(audience.ids), np.int64))
-        seen = audience.histories if filter_seen else none
-        if exclude is None:
-            return seen
+    @staticmethod
+    def _nothing(audience: Audience) -> Histories:
+        return _with_empty(audience.histories.take(np.empty(0, np.int64))).take(np.zeros(len(audience.ids), np.int64))
+
+    def _blocked(self, audience: Audience, seen: Histories, exclude: Any) -> Histories:
         excluded = self._table(audience, exclude, "exclude", default=np.empty(0, np.int64))
         parts = [np.concatenate([seen.of(b), excluded[b]]) for b in range(len(audience.ids))]
         return Histories.from_lists(parts, len(self._items))

@@ -38,6 +38,8 @@ class Query:
         keys: what the randomness of `explore` hangs on, one a user, (B,) uint64.
         rules: what a list must observe besides relevance.
         noise: a draw of the noise a user, (B, Z) float32, for what one draw wants; None for the noise-free vectors.
+        seen: the blocked items without those that the caller excluded, where there are such; None for all of them. The
+            second stage compares as if nothing were excluded, so that to exclude more moves nothing else.
     """
 
     histories: Histories
@@ -48,6 +50,7 @@ class Query:
     keys: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))
     rules: Rules = field(default_factory=Rules)
     noise: np.ndarray | None = None
+    seen: Histories | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
@@ -62,6 +65,7 @@ class Query:
             allowed=allowed,
             keys=keys,
             noise=noise,
+            seen=None if self.seen is None else self.seen.take(users),
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:

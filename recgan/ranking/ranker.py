@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,12 @@ class Ranker:
             n: length of the lists.
 
         Returns:
-            Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float32, non-increasing
+            Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float64, non-increasing
             where `explore` is 0 and there are no rules.
         """
         n_items = len(self.blocks.columns)
         numbers = np.full((len(query.histories), n), ABSENT, np.int64)
-        scores = np.full((len(query.histories), n), -np.inf, np.float32)
+        scores = np.full((len(query.histories), n), -np.inf)
         load = query.histories.lengths + query.blocked.lengths
         order = np.argsort(load, kind="stable")
         chunk = max(1, min(512, CELLS // max(n_items, 1)))
@@ -65,8 +66,17 @@ class Ranker:
 
     def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
         wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
-        numbers, scores = self.candidates(query, wanted, max(n, self.n_candidates))
-        return self._second_stage(query, numbers, scores, n)
+        if not self._judges or query.seen is None:
+            found = self._judged(query, *self.candidates(query, wanted, max(n, self.n_candidates)))
+        else:
+            asked, most = replace(query, blocked=query.seen), int(query.blocked.lengths.max(initial=0))
+            found = self._judged(asked, *self.candidates(asked, wanted, max(n, self.n_candidates) + most))
+            found = _without(query.blocked, *found)
+        return self._arranged(query, *found, n)
+
+    @property
+    def _judges(self) -> bool:
+        return self.judge is not None and self.blocks.weights.discriminator != 0.0
 
     def candidates(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of stage one, exactly.
@@ -118,21 +128,29 @@ class Ranker:
             np.concatenate([old, new], axis=1).astype(np.float32),
         )
 
-    def _second_stage(
-        self, query: Query, numbers: np.ndarray, scores: np.ndarray, n: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _judged(self, query: Query, numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first K in the order of the second stage, the others below them in their own."""
+        if self.judge is None or not self._judges:
+            return numbers, scores
         k = min(self.n_candidates, numbers.shape[1])
-        head, tail = scores[:, :k].copy(), scores[:, k:]
-        weight = self.blocks.weights.discriminator
-        if self.judge is not None and weight:
-            head += weight * self.judge.corrections(query, numbers[:, :k], head)
+        head, tail = scores[:, :k], scores[:, k:].astype(np.float64)
+        head = head + self.blocks.weights.discriminator * self.judge.corrections(query, numbers[:, :k], head)
         first, head = _ordered(numbers[:, :k], head, np.lexsort((numbers[:, :k], -head), axis=1))
         if tail.shape[1]:
             lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
-            tail = tail + np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
-        if query.explore or query.rules.calibration:
-            first, head = _ordered(first, head, arranged(query, self.blocks, first, head, n))
+            below = np.nextafter(lowest.astype(np.float64), -np.inf)
+            top = np.maximum(tail[:, :1], -1e30)
+            tail = np.where(top > below, below + (tail - top), tail)
         return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, tail], axis=1)
+
+    def _arranged(self, query: Query, numbers: np.ndarray, scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first K in the order that the dial and the rules want."""
+        if not (query.explore or query.rules.calibration):
+            return numbers, scores
+        k = min(self.n_candidates, numbers.shape[1])
+        order = arranged(query, self.blocks, numbers[:, :k], scores[:, :k], n)
+        first, head = _ordered(numbers[:, :k], scores[:, :k], order)
+        return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, scores[:, k:]], axis=1)
 
     def scores(self, query: Query, items: np.ndarray) -> np.ndarray:
         """Relevance of the same K items for B users, without any filter.
@@ -158,3 +176,11 @@ class Ranker:
 
 def _ordered(numbers: np.ndarray, scores: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(numbers, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _without(blocked: Histories, numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lists without what is blocked; what follows moves up."""
+    scores = np.where(blocked.holds(numbers), -np.inf, scores)
+    order = np.argsort(~np.isfinite(scores), axis=1, kind="stable")
+    numbers, scores = _ordered(numbers, scores, order)
+    return np.where(np.isfinite(scores), numbers, ABSENT), scores

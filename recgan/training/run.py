@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.features import ItemTraits, category_matrix
-from recgan.histories import Histories
+from recgan.histories import Histories, fingerprint
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import popularity_spread
 from recgan.progress import Progress
@@ -25,15 +26,17 @@ from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
 from recgan.splits import Holdout
 from recgan.training import judging
+from recgan.training.checkpoints import Checkpoints
 from recgan.training.closed import ClosedForms
 from recgan.training.data import Data, read_data
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
 from recgan.training.plan import plan
-from recgan.training.reporting import alarms, fingerprint, versions
+from recgan.training.reporting import alarms, versions
 from recgan.training.validation import LINEAR, Proposals
 
 Result = TypeVar("Result")
+INTERRUPTED = "training was interrupted in the {0} phase: the model is what had been learned until then"
 
 
 def train(
@@ -62,6 +65,9 @@ def train(
         DataError: when a table cannot be used.
         ConfigError: when a setting does not fit.
         TrainingError: when a loss is not a number.
+
+    Ctrl-C ends the training of the generator; what it has learned is weighed and comes back as a model, with a
+    warning. A second Ctrl-C is a KeyboardInterrupt.
     """
     started = time.perf_counter()
     config = settled(config, seed)
@@ -86,6 +92,7 @@ class Run:
         self.config = config
         self.progress = progress
         self.started = started
+        self.checkpoints = Checkpoints.of(config, data)
         self.report: dict[str, Any] = {}
         self.stage_seconds: dict[str, float] = {}
 
@@ -114,7 +121,10 @@ class Run:
             "stage_seconds": self.stage_seconds,
             "versions": versions(),
             "data": fingerprint(data.whole),
+            "interrupted": self.phases.stopped,
         }
+        if self.phases.stopped:
+            warnings.warn(INTERRUPTED.format(*self.phases.stopped), stacklevel=3)
         return Recommender(
             data.users, data.items, data.whole, data.profiles, data.item_table, blocks, judge, config, self.report
         )
@@ -149,7 +159,9 @@ class Run:
         alone = Weights()
         if half_life:  # the generator knows of a user what the trend does not tell, and of a stranger nothing
             alone = Weights(popularity=popularity_spread(data.histories, life), unknown=0.0)
-        self.phases = Phases(data, config, made, alone, half_life, strongest, self.progress)
+        self.phases = Phases(
+            data, config, made, alone, half_life, strongest, self.progress, checkpoints=self.checkpoints
+        )
         return Blocks(generator, *closed, self.popularity.block, alone, noise, made.window, categories)
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
