@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from recgan.errors import ArtifactError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SEAL = "manifest.sha256"
+MOST_MANIFEST, MOST_HEADER = 1 << 23, 1 << 20
+"""Largest manifest, and largest header of a file of arrays, that is looked at, in bytes."""
+EXPANSION, ALWAYS = 64, 1 << 26
+"""A table may be so many times as large in memory as its file, and always so many bytes."""
+TEMPORARY, ABANDONED = ".new", 3600.0
+"""End of a temporary folder's name, and seconds after which its writer is taken to be dead."""
 
 
 def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Mapping[str, Any]) -> None:
@@ -36,7 +46,7 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Map
         raise ArtifactError(f"{target}: exists and is no recgan artifact; choose another folder or remove it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=TEMPORARY, dir=target.parent))
     except OSError as error:
         raise ArtifactError(f"{target}: cannot be written: {error}") from error
     try:
@@ -58,24 +68,58 @@ def _seal(folder: Path, manifest: Mapping[str, Any]) -> None:
     for path in folder.iterdir():
         path.chmod(0o644)
     for path in [*folder.iterdir(), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(descriptor)
+    finally:
         os.close(descriptor)
 
 
 def _replace(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        temporary.rename(target)
-        return
-    retired = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    target.rename(retired / "artifact")
+    """Two renames where something stands; whoever reads between them, or after a crash there, finds the old one."""
+    retired = _retired(target)
+    if target.exists():
+        shutil.rmtree(retired, ignore_errors=True)
+        target.rename(retired)
     try:
         temporary.rename(target)
     except OSError:
-        (retired / "artifact").rename(target)
+        if retired.exists() and not target.exists():
+            retired.rename(target)
         raise
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
+    _sync(target.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+    _remove_leftovers(target)
+
+
+def _retired(target: Path) -> Path:
+    """Where an artifact stands while it is being replaced."""
+    return target.with_name(f".{target.name}.old")
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Temporary folders of writers that were killed long ago."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*{TEMPORARY}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def standing(folder: str | Path) -> Path:
+    """The folder, or the one that it was about to replace when a writer was killed between two renames.
+
+    Args:
+        folder: where an artifact was written.
+
+    Returns:
+        An existing folder where there is one, else the folder itself.
+    """
+    target = Path(folder).absolute()
+    return target if target.exists() or not _retired(target).is_dir() else _retired(target)
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -93,7 +137,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     root = Path(folder)
     if not root.is_dir():
         raise ArtifactError(f"{root}: no such model folder")
-    text = _bytes(root / MANIFEST, most=1 << 26)
+    text = _bytes(root / MANIFEST, most=MOST_MANIFEST)
     if hashlib.sha256(text).hexdigest() != _bytes(root / SEAL, most=200).decode("ascii", "replace").strip():
         raise ArtifactError(f"{root / MANIFEST}: does not match {SEAL}; the file was changed or cut short")
     try:
@@ -119,8 +163,8 @@ def _verify(root: Path, name: str, expected: object) -> None:
 
 def _bytes(path: Path, most: int) -> bytes:
     try:
-        if path.is_symlink() or path.stat().st_size > most:
-            raise ArtifactError(f"{path}: is a link or too large")
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > most:
+            raise ArtifactError(f"{path}: is missing, a link, no plain file, or larger than {most} bytes")
         return path.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -134,9 +178,13 @@ def file_hash(path: Path) -> str:
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as safetensors."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    except SafetensorError as error:  # what the disk says, in other words
+        raise OSError(str(error)) from error
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -149,7 +197,64 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     from safetensors.numpy import load_file
 
     try:
+        with path.open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > MOST_HEADER:
+            raise ArtifactError(f"{path}: its header says that it has {header} bytes, more than is safe")
         arrays: dict[str, np.ndarray] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     return arrays
+
+
+def save_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a frame as Parquet."""
+    table.to_parquet(path, index=False)
+
+
+def load_table(path: Path) -> pd.DataFrame:
+    """Read a frame from Parquet, unless it would be many times as large as its file.
+
+    Raises:
+        ArtifactError: when the file is damaged or a bomb.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    most = EXPANSION * path.stat().st_size + ALWAYS
+    try:
+        schema = pq.read_schema(path)
+        texts = [
+            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+        ]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            _check_size(path, _declared(file.metadata), most)
+            table = file.read()
+        _check_size(path, sum(_spread_out(table[name]) for name in texts), most)
+        frame: pd.DataFrame = table.cast(schema).to_pandas()
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+    return frame
+
+
+def _check_size(path: Path, size: int, most: int) -> None:
+    if size > most:
+        raise ArtifactError(f"{path}: unpacks to {size} bytes, more than is safe ({most})")
+
+
+def _declared(metadata: Any) -> int:
+    """Bytes that the columns of a Parquet file take in memory, text as one number a row."""
+    columns = [
+        metadata.row_group(group).column(column)
+        for group in range(metadata.num_row_groups)
+        for column in range(metadata.num_columns)
+    ]
+    return sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns)
+
+
+def _spread_out(texts: Any) -> int:
+    """Bytes of a dictionary-coded text column when every row has its own copy."""
+    import pyarrow.compute as pc
+
+    sizes = (pc.take(pc.binary_length(chunk.dictionary), chunk.indices) for chunk in texts.chunks)
+    return sum(pc.sum(size.cast("int64")).as_py() or 0 for size in sizes)

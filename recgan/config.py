@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,8 @@ class Config(BaseModel):
         accelerator: "cpu", "gpu" or "auto".
         progress: whether a progress bar may be shown on stderr.
         log_dir: folder for CSV and TensorBoard logs; None for none.
+        checkpoint_dir: folder that keeps the training after every epoch; the same training begun again goes on from
+            there, and ends as if it had never been broken off. None for none.
 
     Raises:
         ConfigError: for an unknown key or a value out of range, all problems in one message.
@@ -56,7 +59,7 @@ class Config(BaseModel):
         >>> Config(epoch=5)
         Traceback (most recent call last):
         ...
-        recgan.errors.ConfigError: config: 'epoch': no such setting
+        recgan.errors.ConfigError: config: 'epoch': no such setting; did you mean 'epochs'?
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -91,6 +94,7 @@ class Config(BaseModel):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     progress: bool = True
     log_dir: str | None = None
+    checkpoint_dir: str | None = None
 
     def __init__(self, **settings: Any) -> None:
         try:
@@ -133,5 +137,14 @@ def _told(error: ValidationError) -> str:
     for one in error.errors():
         name = ".".join(map(str, one["loc"]))
         unknown = one["type"] == "extra_forbidden"
-        problems.append(f"{name!r}: no such setting" if unknown else f"{name!r}: {one['msg']}, not {one['input']!r}")
+        what = _unknown(name) if unknown else f"{one['msg']}, not {one['input']!r}"
+        problems.append(f"{name!r}: {what}")
     return "; ".join(problems)
+
+
+def _unknown(name: str) -> str:
+    """The setting that was perhaps meant, else the names of all."""
+    near = difflib.get_close_matches(name.lower(), Config.model_fields, n=1, cutoff=0.5)
+    if near:
+        return f"no such setting; did you mean {near[0]!r}?"
+    return f"no such setting; there are {', '.join(Config.model_fields)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -210,3 +211,15 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
+
+
+def fingerprint(histories: Histories) -> dict[str, Any]:
+    """Sizes of some histories and a hash of their content; JSON values."""
+    digest = hashlib.sha256(histories.offsets.tobytes() + histories.items.tobytes()).hexdigest()
+    return {
+        "users": len(histories),
+        "items": histories.n_items,
+        "interactions": len(histories.items),
+        "ordered": histories.ordered,
+        "sha256": digest,
+    }

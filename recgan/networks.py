@@ -257,15 +257,18 @@ def build_generator(
     width = vectors.shape[1]
     positions = start.get("encoder.positions")
     length = window if positions is None else len(positions) - 1
+    trained = len(start) > 1
     encoder: BagEncoder | SequenceEncoder
-    if kind == "bag":
-        encoder = BagEncoder(vectors, config.hidden_dim, dropout)
-    else:
-        heads = max(head for head in (4, 2, 1) if (width % head == 0 and head <= width // 32) or head == 1)
-        encoder = SequenceEncoder(width, length, heads, dropout)
-    generator = Generator(encoder, vectors, condition_dim=width, noise_dim=config.noise_dim, hidden=config.hidden_dim)
-    if len(start) > 1:
-        generator.load_state_dict(dict(start))
+    with torch.device("meta" if trained else "cpu"):  # shapes only, until it is known that the weights fit them
+        if kind == "bag":
+            encoder = BagEncoder(vectors, config.hidden_dim, dropout)
+        else:
+            heads = max(head for head in (4, 2, 1) if (width % head == 0 and head <= width // 32) or head == 1)
+            encoder = SequenceEncoder(width, length, heads, dropout)
+        sizes = {"condition_dim": width, "noise_dim": config.noise_dim, "hidden": config.hidden_dim}
+        generator = Generator(encoder, vectors, **sizes)
+    if trained:
+        generator.load_state_dict(dict(start), assign=True)
     return generator.eval().requires_grad_(False)
 
 
@@ -273,8 +276,9 @@ def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discri
     """The trained discriminator with these weights, in evaluation mode."""
     vector_dim = weights["slate.0.weight"].shape[1] - 2 * config.hidden_dim - 1
     condition_dim = weights["item.0.weight"].shape[1] - vector_dim
-    discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
-    discriminator.load_state_dict(dict(weights))
+    with torch.device("meta"):
+        discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
+    discriminator.load_state_dict(dict(weights), assign=True)
     return discriminator.eval().requires_grad_(False)
 
 

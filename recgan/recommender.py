@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recgan import storage
+from recgan import artifact, storage
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.generative import Generative
-from recgan.histories import Histories
+from recgan.histories import Histories, fingerprint
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
+from recgan.reasons import common_categories, pulls
 from recgan.schema import ITEM, SCORE, USER
-from recgan.serving import _check_n, _id_series
+from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
+
+SHARE, BLOCK, SHARED = "share", "block", "shared"
 
 
 class Recommender(Generative):
@@ -98,6 +101,40 @@ class Recommender(Generative):
         scores = self._ranker.scores(query, numbers)[0] if len(ids) else np.empty(0)
         return pd.DataFrame({ITEM: ids, SCORE: scores.astype(np.float64)})
 
+    def explain(self, user_id: Any = None, item_id: Any = None, *, history: Any = None) -> pd.DataFrame:
+        """Which items of the history pull an item into the list: what its relevance would lose without each of them.
+
+        Args:
+            user_id: a known user; may be left out when a history is given.
+            item_id: an item of the catalogue, listed or not.
+            history: item ids, oldest first, or a frame with item_id; replaces the stored history.
+
+        Returns:
+            A frame item_id (of the history, those that pull), share (float64, descending, sums to 1), block (the part
+            of the relevance through which it pulls most: "generated", "dense", "factors", "sparse", "discriminator")
+            and shared (categories that both items have, joined by "|"). Empty where nothing of the history pulls. Of a
+            very long history the newest 500 items are weighed.
+
+        Raises:
+            ConfigError: when neither user nor history is given.
+            UnknownUserError: for an unknown user without a history.
+            UnknownItemError: for an item outside the catalogue.
+        """
+        if user_id is None and history is None:
+            raise ConfigError("explain: give a user_id, a history, or both")
+        number = self._one_item(item_id)
+        if history is None:
+            self._one_user(user_id)
+        audience = self._known([user_id]) if history is None else self._one(user_id, history)
+        query = self._query(audience, items=None, exclude=None, filter_seen=False)
+        found = pulls(self._ranker, query, np.array([number]))
+        shares, blocks = found.shares(0), found.strongest(0)
+        order = [place for place in np.lexsort((np.arange(len(shares)), -shares)) if shares[place] > 0.0]
+        shared = common_categories(self._item_table, number, found.history[order])
+        columns = {SHARE: shares[order], BLOCK: [blocks[place] for place in order], SHARED: shared}
+        frame = pd.DataFrame({ITEM: self._items.ids(found.history[order]).reset_index(drop=True), **columns})
+        return frame.astype({BLOCK: str, SHARED: str})
+
     def similar_items(self, item_id: Any, n: int = 10) -> pd.DataFrame:
         """The items whose vectors point the same way.
 
@@ -168,6 +205,46 @@ class Recommender(Generative):
             with torch.no_grad():
                 rows.append(torch.nn.functional.normalize(generator.wanted(self._blocks.conditions(part)), dim=1))
         return np.asarray(torch.cat(rows).numpy())
+
+    def remove_users(self, ids: Any) -> Recommender:
+        """A model that no longer knows some users; this one stays as it is.
+
+        Their ids, histories and profiles are gone, and so are hash and pictures in `info()` that they had a part in.
+        What is left of them are the trained weights: networks, linear blocks, popularity and what the second stage
+        knows of the items, which no longer tell users apart; train anew without them to be rid of these as well. Older
+        model folders, checkpoints, logs and batch files are not touched.
+
+        Args:
+            ids: ids of known users.
+
+        Returns:
+            The new model; `info()["removed_users"]` counts those removed from it so far. Lists of the other users are
+            what they were, and a removed user is an unknown one.
+
+        Raises:
+            UnknownUserError: for an unknown user.
+            DataError: when a user is named twice.
+        """
+        series = _id_series(ids, USER)
+        _refuse_repeats(series)
+        gone = np.array([self._one_user(one) for one in series.tolist()], np.int64)
+        kept = np.setdiff1d(np.arange(len(self._users)), gone)
+        histories = self._histories.take(kept)
+        report = storage.copied(self._report)
+        report["data"] = fingerprint(histories)
+        report["removed_users"] = report.get("removed_users", 0) + len(gone)
+        report.get("game", {}).pop("pictures", None)
+        return type(self)(
+            Vocabulary(self._users.ids(kept), USER),
+            self._items,
+            histories,
+            self._profiles[kept],
+            self._item_table,
+            self._blocks,
+            self._judge,
+            self._config,
+            report,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write the model as a folder of safetensors, Parquet and JSON, whole or not at all.
@@ -240,7 +317,7 @@ def recommend(
 
 
 def _cached(folder: Path) -> Recommender:
-    manifest = folder / "manifest.json"
+    manifest = artifact.standing(folder) / artifact.MANIFEST
     key = (str(folder.resolve()), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
     if key not in _loaded:
         model = Recommender.load(folder)

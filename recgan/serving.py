@@ -190,13 +190,15 @@ class BaseRecommender(ABC):
         return frame
 
     def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
+        seen = audience.histories if filter_seen else self._nothing(audience)
         allowed, unlimited = (None, None) if items is None else self._allowed(audience, items)
         return Query(
             histories=audience.histories,
-            blocked=self._blocked(audience, exclude, filter_seen),
+            blocked=seen if exclude is None else seen.joined(self._table(audience, exclude, "exclude")),
             profiles=self._profiles_of(audience.numbers),
             allowed=allowed,
             unlimited=unlimited,
+            seen=None if exclude is None else seen,
         )
 
     def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
@@ -257,11 +259,9 @@ class BaseRecommender(ABC):
             return np.zeros((len(numbers), self._profiles.shape[1]), np.float32)
         return np.where((numbers == UNKNOWN)[:, None], np.float32(0.0), self._profiles[known])
 
-    def _blocked(self, audience: Audience, exclude: Any, filter_seen: bool) -> Histories:
-        empty = audience.histories.take(np.empty(0, np.int64))
-        none = _with_empty(empty).take(np.zeros(len(audience.ids), np.int64))
-        seen = audience.histories if filter_seen else none
-        return seen if exclude is None else seen.joined(self._table(audience, exclude, "exclude"))
+    @staticmethod
+    def _nothing(audience: Audience) -> Histories:
+        return _with_empty(audience.histories.take(np.empty(0, np.int64))).take(np.zeros(len(audience.ids), np.int64))
 
     def _allowed(self, audience: Audience, items: Any) -> tuple[np.ndarray | Histories, np.ndarray | None]:
         """Items that may be listed, (N,) bool or a table with a row a user, and who may have any, (B,) bool."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,16 @@ import torch
 from recgan import artifact
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
-from recgan.features import ItemTraits, category_matrix
+from recgan.features import FEATURES, ItemTraits, category_matrix
 from recgan.histories import Histories
-from recgan.linear import LowRank, SparseRows
-from recgan.networks import Generator, build_discriminator, build_generator
+from recgan.linear import Factors, LowRank, SparseRows
+from recgan.networks import Generator, SequenceEncoder, build_discriminator, build_generator
 from recgan.ranking import Blocks, Judge, Weights
-from recgan.schema import ITEM, USER
+from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
 from recgan.vocabulary import Vocabulary
 
 WEIGHTS, USERS, ITEMS, HISTORIES = "weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"
+MOST_WINDOW, MOST_CATEGORY_CELLS = 100_000, 1 << 23
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,16 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
 
     def fill(root: Path) -> None:
         artifact.save_arrays(root / WEIGHTS, _arrays(parts))
-        pd.DataFrame({USER: parts.users.all_ids}).to_parquet(root / USERS, index=False)
-        parts.item_table.to_parquet(root / ITEMS, index=False)
-        _history_frame(parts.histories).to_parquet(root / HISTORIES, index=False)
+        artifact.save_table(root / USERS, pd.DataFrame({USER: parts.users.all_ids}))
+        artifact.save_table(root / ITEMS, parts.item_table)
+        artifact.save_table(root / HISTORIES, _history_frame(parts.histories))
 
     described = {
         "config": config.model_dump(),
         "report": report,
         "weights": asdict(parts.blocks.weights),
         "encoder": parts.blocks.generator.encoder.kind,
+        "factors": None if parts.blocks.factors is None else _settings(parts.blocks.factors),
         "history_decay": None if parts.blocks.sparse is None else parts.blocks.sparse.decay,
         "clock": parts.histories.clock,
         "window": parts.blocks.window,
@@ -67,15 +71,18 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
 
 def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any]]:
     """Read a model; see `Recommender.load`."""
-    root = Path(folder)
+    root = artifact.standing(folder)
     manifest = artifact.read_manifest(root)
+    if set(manifest["files"]) != {WEIGHTS, USERS, ITEMS, HISTORIES}:
+        raise ArtifactError(f"{root}: holds {', '.join(sorted(manifest['files'])) or 'nothing'}, which is no model")
     try:
         config = Config(**manifest["config"])
         return _parts(root, manifest, config), config, dict(manifest["report"])
     except ArtifactError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError, RecganError) as error:
-        raise ArtifactError(f"{root}: its files do not fit together: {error}") from error
+        told = " ".join(str(error).split())[:300]
+        raise ArtifactError(f"{root}: its files do not fit together: {told}") from error
 
 
 def _arrays(parts: Parts) -> dict[str, np.ndarray]:
@@ -84,6 +91,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
     arrays |= {f"generator.{name}": value.numpy() for name, value in blocks.generator.state_dict().items()}
     if blocks.dense is not None:
         arrays |= {"dense.fold": blocks.dense.fold, "dense.columns": blocks.dense.columns}
+    if blocks.factors is not None:
+        arrays["factors.columns"] = blocks.factors.columns
     if blocks.sparse is not None:
         rows = blocks.sparse.rows
         arrays |= {
@@ -104,26 +113,37 @@ def _history_frame(histories: Histories) -> pd.DataFrame:
 
 def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     arrays = artifact.load_arrays(root / WEIGHTS)
-    users = Vocabulary(pd.read_parquet(root / USERS)[USER], USER)
-    item_table = pd.read_parquet(root / ITEMS)
+    users = Vocabulary(artifact.load_table(root / USERS)[USER], USER)
+    item_table = artifact.load_table(root / ITEMS)
     items = Vocabulary(item_table[ITEM], ITEM)
-    histories = _histories(pd.read_parquet(root / HISTORIES), len(users), len(items), bool(manifest["clock"]))
+    histories = _histories(artifact.load_table(root / HISTORIES), len(users), len(items), bool(manifest["clock"]))
     generator = build_generator(config, manifest["encoder"], _tensors(arrays, "generator."))
     judge = _judge(arrays, config, generator, len(items))
     blocks = Blocks(
         generator=generator,
         dense=_dense(arrays, len(items)),
+        factors=_factors(arrays, manifest.get("factors"), len(items)),
         sparse=_sparse(arrays, manifest["history_decay"], len(items)),
         popularity=_checked(arrays, "popularity", (len(items),)),
-        weights=Weights(**manifest["weights"]),
+        weights=_weights(manifest["weights"]),
         noise=_checked(arrays, "noise", (config.n_draws, config.noise_dim)),
-        window=int(manifest["window"]),
-        categories=category_matrix(item_table)[0] if judge is None else judge.traits.categories,
+        window=_window(manifest["window"], generator),
+        categories=_categories(item_table) if judge is None else judge.traits.categories,
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
+    if judge is not None and judge.traits.audience.shape[1] != profiles.shape[1]:
+        raise ArtifactError(f"{root / WEIGHTS}: users and items have profiles of different width")
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
     return Parts(users, items, histories, profiles, item_table, blocks, judge)
+
+
+def _categories(item_table: pd.DataFrame) -> np.ndarray:
+    if CATEGORIES in item_table.columns:
+        names = item_table[CATEGORIES].dropna().astype(str).str.split(CATEGORY_SEPARATOR).explode().nunique()
+        if names * len(item_table) > MOST_CATEGORY_CELLS:
+            raise ArtifactError(f"{ITEMS}: {names} categories of {len(item_table)} items are more than is safe")
+    return category_matrix(item_table)[0]
 
 
 def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> Histories:
@@ -140,16 +160,33 @@ def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> 
 
 def _tensors(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:
     named = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
+    return {name: torch.from_numpy(_finite(name, array)) for name, array in named.items()}
+
+
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype != np.float32 or not np.isfinite(array).all():
+        raise ArtifactError(f"{WEIGHTS}: {name!r} is {array.dtype}, or holds NaN or infinity; expected finite float32")
+    return array
+
+
+def _weights(values: Mapping[str, Any]) -> Weights:
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in values.values()):
+        raise ArtifactError(f"{artifact.MANIFEST}: weights are finite numbers, not {values!r}")
+    return Weights(**values)
+
+
+def _window(value: Any, generator: Generator) -> int:
+    encoder = generator.encoder
+    most = len(encoder.positions) - 1 if isinstance(encoder, SequenceEncoder) else MOST_WINDOW
+    if not isinstance(value, int) or not 1 <= value <= most:
+        raise ArtifactError(f"{artifact.MANIFEST}: a window from 1 to {most} is expected, not {value!r}")
+    return value
 
 
 def _checked(arrays: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    array = arrays[name]
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
-    if array.dtype != np.float32 or not fits:
-        raise ArtifactError(f"{WEIGHTS}: {name!r} is {array.dtype} {array.shape}, expected float32 {shape}")
-    if not np.isfinite(array).all():
-        raise ArtifactError(f"{WEIGHTS}: {name!r} holds NaN or infinity")
+    array = _finite(name, arrays[name])
+    if array.ndim != len(shape) or not all(want in (None, got) for want, got in zip(shape, array.shape, strict=True)):
+        raise ArtifactError(f"{WEIGHTS}: {name!r} has the shape {array.shape}, expected {shape}")
     return array
 
 
@@ -160,6 +197,19 @@ def _dense(arrays: dict[str, np.ndarray], n_items: int) -> LowRank | None:
     return LowRank(fold, _checked(arrays, "dense.columns", fold.shape))
 
 
+def _settings(block: Factors) -> dict[str, float]:
+    return {"unseen": block.unseen, "ridge": block.ridge}
+
+
+def _factors(arrays: dict[str, np.ndarray], settings: dict[str, float] | None, n_items: int) -> Factors | None:
+    if settings is None:
+        return None
+    unseen, ridge = (float(settings[name]) for name in ("unseen", "ridge"))
+    if not (0.0 < unseen < np.inf and 0.0 < ridge < np.inf):
+        raise ArtifactError(f"{artifact.MANIFEST}: factors: unseen and ridge must be above 0, not {settings}")
+    return Factors(_checked(arrays, "factors.columns", (n_items, None)), unseen, ridge)
+
+
 def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) -> SparseRows | None:
     from scipy.sparse import csr_matrix
 
@@ -168,6 +218,8 @@ def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) ->
     data = _checked(arrays, "sparse.data", (None,))
     rows = csr_matrix((data, arrays["sparse.indices"], arrays["sparse.indptr"]), shape=(n_items, n_items))
     rows.check_format(full_check=True)
+    if not 0.0 < float(decay) <= 1.0:
+        raise ArtifactError(f"{artifact.MANIFEST}: a history_decay in (0, 1] is expected, not {decay!r}")
     return SparseRows(rows, float(decay))
 
 
@@ -179,4 +231,8 @@ def _judge(arrays: dict[str, np.ndarray], config: Config, generator: Generator, 
     names = ("popularity", "trend", "categories", "year", "audience")
     traits = {name: _checked(arrays, f"traits.{name}", shapes.get(name, (n_items, None))) for name in names}
     vectors = generator.item_vectors().detach().numpy()
+    if len(tensors["center"]) != len(FEATURES) + 1:
+        raise ArtifactError(
+            f"{WEIGHTS}: the discriminator reads {len(tensors['center'])} features, not {len(FEATURES) + 1}"
+        )
     return Judge(build_discriminator(config, tensors), ItemTraits(**traits, vectors=vectors))

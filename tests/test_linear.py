@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -131,3 +133,47 @@ def test_inputs_are_left_alone(histories):
     linear.ease(linear.spectrum(histories), 10.0).scores(histories)
     np.testing.assert_array_equal(histories.items, before[0])
     np.testing.assert_array_equal(histories.offsets, before[1])
+
+
+def textbook_users(x: np.ndarray, y: np.ndarray, unseen: float, ridge: float) -> np.ndarray:
+    """Least squares over every pair, user by user."""
+    rows = []
+    for had in x:
+        weight = unseen + had
+        left = (y.T * weight) @ y + ridge * np.eye(y.shape[1])
+        rows.append(np.linalg.solve(left, y.T @ had))
+    return np.array(rows)
+
+
+def test_factors_are_one_pass_of_least_squares(histories):
+    x = histories.matrix().toarray().astype(np.float64)
+    start = linear.start_vectors(histories, 6)
+    users = textbook_users(x, start.astype(np.float64), 0.3, 2.0)
+    items = textbook_users(x.T, users, 0.3, 2.0)
+    block = linear.factors(histories, start, unseen=0.3, ridge=2.0)
+    np.testing.assert_allclose(block.columns, items, rtol=2e-3, atol=1e-5)
+    expected = textbook_users(x, block.columns.astype(np.float64), 0.3, 2.0)
+    np.testing.assert_allclose(block.queries(histories), expected, rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(block.scores(histories), expected @ block.columns.T, rtol=2e-3, atol=1e-5)
+
+
+def test_what_factors_want_does_not_hang_on_company_order_or_repeats(histories, monkeypatch):
+    block = linear.factors(histories, linear.start_vectors(histories, 6), ridge=2.0)
+    together = block.queries(histories)
+    alone = np.concatenate([block.queries(histories.take(np.array([u]))) for u in range(len(histories))])
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-6)
+    repeated = Histories.from_lists([np.tile(histories.of(u)[::-1], 2) for u in range(len(histories))], 40)
+    np.testing.assert_allclose(block.queries(repeated), together, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(sys.modules[linear.Factors.__module__], "CELLS", 100)
+    np.testing.assert_allclose(block.queries(histories), together, rtol=1e-4, atol=1e-6)
+
+
+def test_factors_want_nothing_without_a_history():
+    block = linear.Factors(np.ones((3, 2), np.float32), unseen=0.5, ridge=1.0)
+    assert not block.queries(Histories.from_lists([np.array([], np.int64)] * 2, 3)).any()
+    assert block.queries(Histories.from_lists([], 3)).shape == (0, 2)
+
+
+def test_factors_cost_more_with_rows_and_columns(histories):
+    cheap, dear = (linear.factors_cost(histories, rank) for rank in (8, 16))
+    assert 4 * cheap < dear < 8 * cheap

@@ -47,9 +47,10 @@ def blocks() -> Blocks:
     return Blocks(
         generator=generator,
         dense=linear.ease(linear.spectrum(histories), 20.0),
+        factors=linear.factors(histories, linear.start_vectors(histories, 6), ridge=1.0),
         sparse=linear.transitions(histories, keep=10),
         popularity=random.normal(size=N).astype(np.float32),
-        weights=Weights(dense=3.0, sparse=40.0, popularity=0.3),
+        weights=Weights(dense=3.0, factors=2.0, sparse=40.0, popularity=0.3),
         noise=random.normal(size=(4, 3)).astype(np.float32),
         window=50,
         categories=np.zeros((N, 0), np.float32),
@@ -70,12 +71,22 @@ def brute(blocks: Blocks, asked: Query) -> np.ndarray:
         wanted = generator(torch.from_numpy(items), torch.from_numpy(mask)).numpy()
         scores = blocks.weights.generated * wanted @ generator.item_vectors().numpy().T
     scores = scores + blocks.weights.dense * blocks.dense.scores(asked.histories)
+    scores = scores + blocks.weights.factors * blocks.factors.scores(asked.histories)
     scores = scores + blocks.weights.sparse * blocks.sparse.scores(asked.histories).toarray()
     return scores + blocks.weights.popularity * blocks.popularity
 
 
+ALONE_AND_TOGETHER = [
+    Weights(),
+    Weights(generated=0.0, dense=1.0),
+    Weights(generated=0.0, factors=1.0),
+    Weights(generated=0.0, sparse=1.0),
+    Weights(dense=3.0, factors=2.0, sparse=40.0, popularity=0.3),
+]
+
+
 @pytest.mark.parametrize("searched", [False, True])
-@pytest.mark.parametrize("weights", [Weights(), Weights(0.0, 1.0), Weights(1.0, 3.0, 40.0, 0.3), Weights(0, 0, 1, 0)])
+@pytest.mark.parametrize("weights", ALONE_AND_TOGETHER)
 def test_both_ways_to_the_candidates_equal_brute_force(blocks, searched, weights, monkeypatch):
     monkeypatch.setattr(ranking.ranker, "SCORED_WHOLE", 0 if searched else N)
     some, asked = replace(blocks, weights=weights), query()
@@ -347,6 +358,7 @@ def test_one_very_long_history_does_not_widen_the_others():
     some = Blocks(
         generator=generator,
         dense=None,
+        factors=None,
         sparse=sparse,
         popularity=np.zeros(n_items, np.float32),
         weights=Weights(sparse=1.0),

@@ -216,3 +216,59 @@ def test_ideal_items_survive_save_and_load(attributed, tmp_path):
     pd.testing.assert_frame_equal(
         recgan.Recommender.load(tmp_path / "model").ideal_items(9), attributed.ideal_items(9), check_exact=False
     )
+
+
+def test_a_removed_user_leaves_no_trace_in_the_artifact(interactions, small_config, tmp_path):
+    """Users with telling names, one with an item of her own; every file is searched for what told of them."""
+    gone = ["Ottilie-Wildermuth", "Zephyrine-Öl"]
+    frame = interactions.assign(
+        user_id="user " + interactions["user_id"].astype(str), timestamp=range(len(interactions))
+    )
+    frame["user_id"] = frame["user_id"].replace({"user 3": gone[0], "user 119": gone[1]})
+    frame.loc[frame["user_id"] == gone[0], "timestamp"] = 1_234_567_891
+    users = pd.DataFrame({"user_id": frame["user_id"].unique(), "age": range(120), "town": "Ulm"})
+    whole = recgan.train(frame, users=users, config=small_config)
+    before, lists = whole.info(), whole.recommend_batch(n=10)
+    left = whole.remove_users(gone)
+    left.save(tmp_path / "model")
+    for path in (tmp_path / "model").iterdir():
+        assert not any(name.encode() in path.read_bytes() for name in gone), path.name
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert len(loaded.users) == 118
+    assert not set(gone) & set(loaded.users)
+    kept = frame[~frame["user_id"].isin(gone)]
+    histories = pd.read_parquet(tmp_path / "model" / "histories.parquet")
+    assert len(histories) == len(kept)
+    assert 1_234_567_891 not in set(histories["time"])
+    assert len(artifact.load_arrays(tmp_path / "model" / "weights.safetensors")["profiles"]) == 118
+    assert loaded.info()["removed_users"] == 2
+    assert loaded.info()["data"]["sha256"] != before["data"]["sha256"]
+    assert loaded.info()["data"]["interactions"] == len(kept)
+    assert "pictures" not in loaded.info()["game"]
+    others = lists[~lists["user_id"].isin(gone)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(loaded.recommend_batch(n=10), others)
+    assert loaded.recommend(gone[0]).attrs["fallback_users"] == [gone[0]]
+    for ask in (loaded.uncertainty, loaded.user_vectors):
+        with pytest.raises(UnknownUserError):
+            ask(gone)
+    assert (len(whole.users), whole.info()) == (120, before)  # the old one is untouched
+    assert left.remove_users(["user 5"]).info()["removed_users"] == 3
+
+
+def test_removing_users_with_bad_input(model):
+    with pytest.raises(UnknownUserError, match="999"):
+        model.remove_users([0, 999])
+    with pytest.raises(DataError, match="more than once"):
+        model.remove_users([0, 0])
+    with pytest.raises(DataError, match="list of ids"):
+        model.remove_users(0)
+    assert len(model.remove_users([]).users) == 120
+
+
+def test_a_model_without_users_serves_histories(model, tmp_path):
+    model.remove_users(model.users).save(tmp_path / "empty")
+    empty = recgan.Recommender.load(tmp_path / "empty")
+    assert empty.recommend_batch().empty
+    assert empty.uncertainty().empty
+    assert len(empty.recommend(history=[0, 4], n=5)) == 5
+    assert len(empty.recommend(3, n=5)) == 5

@@ -32,6 +32,7 @@ def made(seed: int) -> Blocks:
     return Blocks(
         generator=generator,
         dense=None,
+        factors=None,
         sparse=None,
         popularity=random.normal(size=N).astype(np.float32),
         weights=Weights(popularity=0.3),
@@ -76,7 +77,9 @@ class Oracle:
         items = [] if pins is None else [item for item in pins.items[0].tolist() if item != ABSENT]
         self.pins = [] if pins is None else list(zip(pins.places[0].tolist(), items, strict=False))
         plain = replace(query, classes=None, pins=None, explore=0.0, rules=Rules())
-        plain = replace(plain, blocked=plain.blocked.joined(Histories.from_lists([np.array(items, np.int64)], N)))
+        pinned = Histories.from_lists([np.array(items, np.int64)], N)
+        seen = query.blocked if query.seen is None else query.seen
+        plain = replace(plain, blocked=plain.blocked.joined(pinned), seen=seen)
         numbers, scores = engine.rank(plain, N)
         there = numbers[0] != ABSENT
         self.ranked, self.relevance = numbers[0][there].tolist(), scores[0][there].astype(np.float64)
@@ -174,6 +177,9 @@ def test_lists_equal_those_of_a_plain_search(seed):
         unlimited = None if allowed == 1 else random.random(5) < 0.3
         query = replace(query, allowed=given_[0] if allowed == 1 else tables, unlimited=unlimited)
     query = replace(query, classes=classes)
+    if random.random() < 0.4:
+        others = Histories.from_lists([random.permutation(N)[: random.integers(0, 9)] for _ in range(5)], N)
+        query = replace(query, blocked=query.blocked.joined(others), seen=query.blocked)
     if random.random() < 0.5 and not allowed:
         query = replace(query, pins=random_pins(random, query))
     engine, n = ranker(int(random.choice([3, 8, N])), bool(random.random() < 0.5)), int(random.integers(1, 20))

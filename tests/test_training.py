@@ -17,14 +17,15 @@ from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import Trend
-from recgan.ranking import Query, Weights
-from recgan.training import phases
+from recgan.ranking import Query, Ranker, Weights
+from recgan.training import closed, phases
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import Plan, plan
-from recgan.training.validation import Validation, carve
+from recgan.training.validation import Validation, carve, propose
+from recgan.vocabulary import Vocabulary
 
 N = 40
 KINDS = ["relativistic", "non-saturating", "wgan-gp", "hinge"]
@@ -576,3 +577,27 @@ def test_the_mean_of_weights_does_not_hang_on_their_scale():
         *([w.dense / w.generated, w.popularity / w.generated] for w in both),
     )
     assert _mean_weights([one, one], unit) == one
+
+
+def validation_of(histories: Histories, metric: str = "ndcg@5") -> Validation:
+    kept, hidden = carve(histories, 1000, seed=0)
+    return Validation(Query(kept, kept, np.zeros((len(kept), 0), np.float32)), hidden, hidden.lengths, metric)
+
+
+def test_proposals_are_ranked_as_the_whole_catalogue_is(model):
+    some, validation = model._blocks, validation_of(model._histories)
+    proposals = propose(some, validation)
+    for weights in (Weights(), Weights(dense=2.0, factors=1.0, sparse=3.0, popularity=0.2)):
+        served, _ = Ranker(dataclasses.replace(some, weights=weights), None, 1).rank(validation.query, 5)
+        np.testing.assert_array_equal(proposals.ranked(weights, 5), served)
+
+
+def test_least_squares_climb_from_where_they_start(interactions, monkeypatch):
+    users, items = (Vocabulary.of(interactions[name]) for name in ("user_id", "item_id"))
+    validation = validation_of(Histories.from_frame(interactions[["user_id", "item_id"]], users, items))
+    forms = ClosedForms(validation.query.histories, validation, seed=0)
+    found = forms.factors()
+    assert found.value >= forms._factors(32, 0.2, 6.0).value
+    np.testing.assert_array_equal(found.fit(validation.query.histories).columns, found.block.columns)
+    monkeypatch.setattr(closed, "FACTORS_COST", 0.0)
+    assert ClosedForms(validation.query.histories, validation, seed=0).factors().settings["rank"] <= 32

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recgan.cli.data import read_data
+from recgan.cli.guard import INTERRUPTED
 from recgan.cli.output import check_writable, note, show
 from recgan.errors import ConfigError
 
@@ -29,14 +30,18 @@ def train(
         list[str] | None, typer.Option(help="A column's name in DATA and its meaning: uid=user_id. Repeatable.")
     ] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for CSV and TensorBoard logs.")] = None,
+    checkpoint_dir: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the training; run the same command again to go on.")
+    ] = None,
 ) -> None:
     """Train a model; nothing needs to be tuned.
 
-    What each part of the model is worth on validation data goes to stdout.
+    What each part of the model is worth on validation data goes to stdout. Ctrl-C writes what has been learned, and
+    exits with 130.
     """
     columns = _columns(column or [])
     _check_place(out)
-    settings = _settings(config, log_dir)
+    settings = _settings(config, log_dir=log_dir, checkpoint_dir=checkpoint_dir)
     interactions, known_items, known_users = read_data(data, columns, min_rating)
     from recgan.training import train as train_model
 
@@ -49,6 +54,8 @@ def train(
     )
     model.save(out)
     _tell(model.info(), out)
+    if model.info()["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
 
 
 def report(
@@ -94,11 +101,11 @@ def _check_place(out: Path) -> None:
     check_writable(out)
 
 
-def _settings(path: Path | None, log_dir: Path | None) -> Config:
+def _settings(path: Path | None, **folders: Path | None) -> Config:
     from recgan.config import Config
 
     config = Config() if path is None else Config.read(path)
-    return config if log_dir is None else Config(**{**config.model_dump(), "log_dir": str(log_dir)})
+    return config.changed(**{name: str(folder) for name, folder in folders.items() if folder is not None})
 
 
 def _tell(info: dict[str, Any], out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -43,6 +44,8 @@ def fetch_dataset(name: str, cache: str | os.PathLike[str] | None = None) -> Pat
     with FileLock(folder.with_name(f".{name}.lock")):
         if folder.exists():
             return folder
+        for left in folder.parent.glob(f".{name}-*"):  # of a fetch that was killed: nobody else has the lock
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as work:
             files = Path(work) / "files"
             files.mkdir()

@@ -2,14 +2,18 @@
 
 from recgan.linear.blocks import LowRank, SparseRows
 from recgan.linear.counts import largest, neighbours, normalised, transition_counts, transitions
+from recgan.linear.factors import Factors, factors, factors_cost
 from recgan.linear.spectral import FULL_SPECTRUM, Spectrum, ease, low_pass, order_vectors, spectrum, start_vectors
 
 __all__ = [
     "FULL_SPECTRUM",
+    "Factors",
     "LowRank",
     "SparseRows",
     "Spectrum",
     "ease",
+    "factors",
+    "factors_cost",
     "largest",
     "low_pass",
     "neighbours",

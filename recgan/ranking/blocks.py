@@ -11,7 +11,7 @@ import torch
 
 from recgan.features import ItemTraits, likeness_space, pair_features
 from recgan.histories import Histories
-from recgan.linear import LowRank, SparseRows
+from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import Discriminator, Generator
 from recgan.ranking.limits import ABSENT as ABSENT
 from recgan.ranking.limits import Classes, Pins
@@ -40,6 +40,8 @@ class Query:
         noise: a draw of the noise a user, (B, Z) float32, for what one draw wants; None for the noise-free vectors.
         classes: how many items of a class a list may and must hold, or None.
         pins: items with a place of their own, all of which may be listed, or None.
+        seen: the blocked items without those that the caller excluded, where there are such; None for all of them. The
+            second stage compares as if nothing were excluded, so that to exclude more moves nothing else.
     """
 
     histories: Histories
@@ -53,6 +55,7 @@ class Query:
     noise: np.ndarray | None = None
     classes: Classes | None = None
     pins: Pins | None = None
+    seen: Histories | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
@@ -73,6 +76,7 @@ class Query:
             keys=keys,
             noise=noise,
             pins=None if self.pins is None else self.pins.take(users),
+            seen=None if self.seen is None else self.seen.take(users),
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
@@ -106,6 +110,7 @@ class Weights:
 
     generated: float = 1.0
     dense: float = 0.0
+    factors: float = 0.0
     sparse: float = 0.0
     popularity: float = 0.0
     discriminator: float = 0.0
@@ -119,6 +124,7 @@ class Blocks:
     Args:
         generator: the generator, in evaluation mode.
         dense: the linear block as columns, or None.
+        factors: the block of least squares, or None.
         sparse: the linear block as rows, or None.
         popularity: standardised log popularity, (N,) float32.
         weights: what each part counts.
@@ -129,6 +135,7 @@ class Blocks:
 
     generator: Generator
     dense: LowRank | None
+    factors: Factors | None
     sparse: SparseRows | None
     popularity: np.ndarray
     weights: Weights
@@ -141,8 +148,13 @@ class Blocks:
         """Every item as one vector of the search, (N, Q) float32: generated, linear and popularity columns."""
         with torch.no_grad():
             generated = self.generator.item_vectors().numpy()
-        dense = [self.dense.columns] if self.dense is not None and self.weights.dense else []
-        return np.ascontiguousarray(np.concatenate([generated, *dense, self.popularity[:, None]], axis=1))
+        closed = [block.columns for block, _ in self._closed()]
+        return np.ascontiguousarray(np.concatenate([generated, *closed, self.popularity[:, None]], axis=1))
+
+    def _closed(self) -> list[tuple[LowRank | Factors, float]]:
+        """The blocks that are columns of the search and count something, with their weights."""
+        both = ((self.dense, self.weights.dense), (self.factors, self.weights.factors))
+        return [(block, weight) for block, weight in both if block is not None and weight]
 
     def conditions(self, histories: Histories) -> torch.Tensor:
         """Conditions of B users, (B, C) float32."""
@@ -153,11 +165,9 @@ class Blocks:
 
     def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
-        parts = [self.weights.generated * wanted]
-        if self.dense is not None and self.weights.dense:
-            parts.append(self.weights.dense * self.dense.queries(histories))
-        parts.append(np.full((len(wanted), 1), self.weights.popularity, np.float32))
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        closed = [weight * block.queries(histories) for block, weight in self._closed()]
+        popularity = np.full((len(wanted), 1), self.weights.popularity, np.float32)
+        return np.concatenate([self.weights.generated * wanted, *closed, popularity], axis=1).astype(np.float32)
 
     def sparse_scores(self, histories: Histories) -> csr_matrix | None:
         """Weighted scores of the linear block's rows, (B, N) sparse float32, or None without them."""

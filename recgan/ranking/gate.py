@@ -18,7 +18,7 @@ class Pool:
     Args:
         numbers: item numbers, (B, M) int64, -1 where none stands: first those that are weighed, then the others by
             descending relevance, last the pinned items.
-        relevance: (B, M) float32, -inf where none stands.
+        relevance: (B, M) float64, -inf where none stands.
         general: which candidates are known to be better than every item that is no candidate and could stand where they
             stand, (B, M) bool; the others are so only among those that fill a minimum.
         head: how many are weighed.

@@ -50,12 +50,12 @@ class Ranker:
             n: length of the lists.
 
         Returns:
-            Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float32, non-increasing
+            Item numbers (B, n) int64, -1 behind the end of a short list, and scores (B, n) float64, non-increasing
             where `explore` is 0 and there are no rules.
         """
         n_items = len(self.blocks.columns)
         numbers = np.full((len(query.histories), n), ABSENT, np.int64)
-        scores = np.full((len(query.histories), n), -np.inf, np.float32)
+        scores = np.full((len(query.histories), n), -np.inf)
         load = query.histories.lengths + query.blocked.lengths
         order = np.argsort(load, kind="stable")
         chunk = max(1, min(512, CELLS // max(n_items, 1)))
@@ -70,26 +70,36 @@ class Ranker:
         wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
         if query.classes is not None or query.pins is not None:
             return self._ruled(query, wanted, n)
-        numbers, scores = self.candidates(query, wanted, max(n, self.n_candidates))
-        first, head, tail, _ = self._judged(query, numbers, scores)
-        if query.explore or query.rules.calibration:
-            first, head = _ordered(first, head, arranged(query, self.blocks, first, head, n))
-        return np.concatenate([first, numbers[:, head.shape[1] :]], axis=1), np.concatenate([head, tail], axis=1)
+        numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates))
+        return self._arranged(query, numbers, scores, n)
+
+    @property
+    def _judges(self) -> bool:
+        return self.judge is not None and self.blocks.weights.discriminator != 0.0
+
+    def _found(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The k best or more after the second stage, scores, the shift of those behind it, and who has no more."""
+        asked, most = query, 0
+        if self._judges and query.seen is not None:
+            asked, most = replace(query, blocked=query.seen), int(query.blocked.lengths.max(initial=0))
+        numbers, scores = self.candidates(asked, wanted, k + most)
+        whole = (numbers != ABSENT).sum(axis=1) < k + most
+        numbers, scores, shift = self._judged(asked, numbers, scores)
+        if asked is not query:
+            numbers, scores = _without(query.blocked, numbers, scores)
+        return numbers, scores, shift, whole
 
     def _ruled(self, query: Query, wanted: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-        pinned, values = np.empty((len(wanted), 0), np.int64), np.empty((len(wanted), 0), np.float32)
+        pinned, values = np.empty((len(wanted), 0), np.int64), np.empty((len(wanted), 0))
         if query.pins is not None:
-            pinned = query.pins.items
+            pinned, seen = query.pins.items, query.blocked if query.seen is None else query.seen
             values = np.where(pinned == ABSENT, -np.inf, self.scores(query, np.where(pinned == ABSENT, 0, pinned)))
-            query = replace(query, blocked=query.blocked.joined(query.pins.table(len(self.blocks.columns))))
-        k = max(n, self.n_candidates) + 1
-        numbers, scores = self.candidates(query, wanted, k)
-        first, head, tail, shift = self._judged(query, numbers, scores)
-        numbers = np.concatenate([first, numbers[:, head.shape[1] :], pinned], axis=1)
-        relevance = np.concatenate([head, tail, values], axis=1).astype(np.float32)
-        whole = np.isinf(scores).any(axis=1) | (scores.shape[1] < k)
-        general = np.ones(numbers.shape, bool)
-        pool = Pool(numbers, relevance, general, head.shape[1], pinned.shape[1], whole, whole)
+            blocked = query.blocked.joined(query.pins.table(len(self.blocks.columns)))
+            query = replace(query, blocked=blocked, seen=seen)
+        numbers, scores, shift, whole = self._found(query, wanted, max(n, self.n_candidates) + 1)
+        head = min(self.n_candidates, numbers.shape[1])
+        numbers, relevance = np.concatenate([numbers, pinned], axis=1), np.concatenate([scores, values], axis=1)
+        pool = Pool(numbers, relevance, np.ones(numbers.shape, bool), head, pinned.shape[1], whole, whole)
 
         def search(asked: Query, users: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
             found, values = self.candidates(asked, wanted[users], k)
@@ -149,21 +159,31 @@ class Ranker:
 
     def _judged(
         self, query: Query, numbers: np.ndarray, scores: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The first K candidates in the second stage's order, their scores, those of the others, and the others' shift.
-
-        The others keep their order; where they would stand above the first K, they are shifted below them.
-        """
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The first K in the order of the second stage, the others below them in their own; and by how much shifted."""
+        shift = np.zeros((len(scores), 1))
+        if self.judge is None or not self._judges:
+            return numbers, scores, shift
         k = min(self.n_candidates, numbers.shape[1])
-        head, tail, shift = scores[:, :k].copy(), scores[:, k:], np.zeros((len(scores), 1), np.float32)
-        weight = self.blocks.weights.discriminator
-        if self.judge is not None and weight:
-            head += weight * self.judge.corrections(query, numbers[:, :k], head)
+        head, tail = scores[:, :k], scores[:, k:].astype(np.float64)
+        head = head + self.blocks.weights.discriminator * self.judge.corrections(query, numbers[:, :k], head)
         first, head = _ordered(numbers[:, :k], head, np.lexsort((numbers[:, :k], -head), axis=1))
         if tail.shape[1]:
             lowest = np.where(np.isfinite(head), head, np.inf).min(axis=1, keepdims=True)
-            shift = np.minimum(lowest - np.maximum(tail[:, :1], -1e30), 0.0)
-        return first, head, tail + shift, shift
+            below = np.nextafter(lowest.astype(np.float64), -np.inf)
+            top = np.maximum(tail[:, :1], -1e30)
+            shift = np.where(top > below, below - top, 0.0)
+            tail = np.where(top > below, below + (tail - top), tail)
+        return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, tail], axis=1), shift
+
+    def _arranged(self, query: Query, numbers: np.ndarray, scores: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first K in the order that the dial and the rules want."""
+        if not (query.explore or query.rules.calibration):
+            return numbers, scores
+        k = min(self.n_candidates, numbers.shape[1])
+        order = arranged(query, self.blocks, numbers[:, :k], scores[:, :k], n)
+        first, head = _ordered(numbers[:, :k], scores[:, :k], order)
+        return np.concatenate([first, numbers[:, k:]], axis=1), np.concatenate([head, scores[:, k:]], axis=1)
 
     def scores(self, query: Query, items: np.ndarray) -> np.ndarray:
         """Relevance of the same K items for B users, without any filter.
@@ -189,3 +209,11 @@ class Ranker:
 
 def _ordered(numbers: np.ndarray, scores: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(numbers, order, 1), np.take_along_axis(scores, order, 1)
+
+
+def _without(blocked: Histories, numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lists without what is blocked; what follows moves up."""
+    scores = np.where(blocked.holds(numbers), -np.inf, scores)
+    order = np.argsort(~np.isfinite(scores), axis=1, kind="stable")
+    numbers, scores = _ordered(numbers, scores, order)
+    return np.where(np.isfinite(scores), numbers, ABSENT), scores

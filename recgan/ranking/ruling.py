@@ -33,11 +33,11 @@ class Ruling:
     def __init__(self, query: Query, blocks: Blocks, pool: Pool, search: Search, n: int) -> None:
         self.query, self.blocks, self.pool, self.search, self.n = query, blocks, pool, search, n
         self.numbers = np.full((len(pool.numbers), n), ABSENT, np.int64)
-        self.scores = np.full((len(pool.numbers), n), -np.inf, np.float32)
+        self.scores = np.full((len(pool.numbers), n), -np.inf)
         self.short = np.full(len(pool.numbers), np.iinfo(np.int64).max)
 
     def lists(self) -> Lists:
-        """Item numbers (B, n) int64, -1 behind the end of a list, and scores (B, n) float32."""
+        """Item numbers (B, n) int64, -1 behind the end of a list, and scores (B, n) float64."""
         everybody = np.arange(len(self.pool.numbers))
         self._make(everybody, early=False)
         classes = self.query.classes
@@ -63,9 +63,7 @@ class Ruling:
         columns = order[rows, : self.n]
         behind = np.arange(columns.shape[1]) >= gate.chosen[rows, None]
         self.numbers[users[rows], : columns.shape[1]] = np.where(behind, ABSENT, pool.numbers[rows[:, None], columns])
-        self.scores[users[rows], : columns.shape[1]] = np.where(
-            behind, np.float32(-np.inf), pool.relevance[rows[:, None], columns]
-        )
+        self.scores[users[rows], : columns.shape[1]] = np.where(behind, -np.inf, pool.relevance[rows[:, None], columns])
         self.short[users[rows]] = short[rows]
 
     def _widened(self, users: np.ndarray, pool: Pool, gate: Gate, stuck: np.ndarray) -> Pool:
@@ -124,13 +122,13 @@ def extended(
     """
     head, last = pool.head, pool.numbers.shape[1] - pool.n_pins
     more = np.full((len(pool.numbers), numbers.shape[1]), ABSENT, np.int64)
-    relevance = np.full(more.shape, -np.inf, np.float32)
+    relevance = np.full(more.shape, -np.inf)
     more[rows], relevance[rows] = numbers, scores
     tail = pool.numbers[:, head:last]
     users = np.arange(len(more))[:, None] << 32
     twice = np.isin(users + tail, (users + more)[more != ABSENT]) & (tail != ABSENT)
     further = np.concatenate([np.where(twice, ABSENT, tail), more], axis=1)
-    theirs = np.concatenate([np.where(twice, np.float32(-np.inf), pool.relevance[:, head:last]), relevance], axis=1)
+    theirs = np.concatenate([np.where(twice, -np.inf, pool.relevance[:, head:last]), relevance], axis=1)
     known = np.concatenate([pool.general[:, head:last] & ~twice, np.full(more.shape, general)], axis=1)
     order = np.lexsort((further, -theirs), axis=1)
 

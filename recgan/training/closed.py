@@ -37,6 +37,15 @@ NEIGHBOURS: Sequence[Mapping[str, Any]] = (
 )
 """Settings tried for histories without order: sizes of users and items divided out, and the shrunk cosine."""
 
+FACTORS: Mapping[str, float] = {"rank": 64, "unseen": 0.2, "ridge": 6.0}
+"""Where the search for the settings of least squares begins."""
+
+FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0), ("ridge", 1.3))
+"""Which setting is changed by which factor, either way and for as long as that is better, one after the other."""
+
+FACTORS_RANKS, FACTORS_COST = (32, 512), 6e11
+"""Least and most columns tried, and the operations that one fit may take."""
+
 TRANSITIONS: Mapping[str, Sequence[float]] = {
     "history_decay": (0.6, 0.8, 0.9),
     "backward": (0.2, 0.0),
@@ -77,6 +86,9 @@ class ClosedForms:
         self.seed = seed
         self.transition_counts = cache(partial(linear.transition_counts, histories))
         """By half-life, computed once."""
+        self.start_vectors = cache(lambda rank: linear.start_vectors(histories, rank, seed))
+        """Leading singular vectors by their number, computed once."""
+        self._factors = cache(self._made_factors)
 
     def dense(self) -> Chosen[linear.LowRank]:
         """EASE where the whole spectrum can be had, the low-pass filter where it cannot; the better one in between."""
@@ -109,6 +121,32 @@ class ClosedForms:
             twice = 2 * ranks[-1]
             ranks = [twice] if best is tried[-1] and twice <= min(most, self.histories.n_items) else []
         return tried
+
+    def factors(self) -> Chosen[linear.Factors]:
+        """Least squares, one setting after the other changed for as long as that is better."""
+        rank = min(FACTORS["rank"] if self._affordable(FACTORS["rank"]) else FACTORS_RANKS[0], self.histories.n_items)
+        best = self._factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
+        for name, factor in FACTORS_SEARCH:
+            for step in (factor, 1.0 / factor):
+                while (changed := self._changed(best, name, step)).value > best.value:
+                    best = changed
+        return best
+
+    def _changed(self, best: Chosen[linear.Factors], name: str, step: float) -> Chosen[linear.Factors]:
+        """The block with one setting changed, or as it is where that leaves what may be tried."""
+        settings: dict[str, Any] = dict(best.settings)
+        settings[name] = int(settings[name] * step) if name == "rank" else float(f"{settings[name] * step:.4g}")
+        least, most = FACTORS_RANKS
+        allowed = least <= settings["rank"] <= min(most, self.histories.n_items)
+        return self._factors(**settings) if allowed and self._affordable(settings["rank"]) else best
+
+    def _affordable(self, rank: float) -> bool:
+        return linear.factors_cost(self.histories, rank) <= FACTORS_COST
+
+    def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
+        block = linear.factors(self.histories, self.start_vectors(rank), unseen=unseen, ridge=ridge)
+        fit = partial(_factors, rank=rank, unseen=unseen, ridge=ridge, seed=self.seed)
+        return Chosen(fit, block, self._value(block.scores), {"rank": rank, "unseen": unseen, "ridge": ridge})
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""
@@ -165,6 +203,10 @@ class ClosedForms:
 
 def _ease(histories: Histories, regularisation: float, seed: int) -> linear.LowRank:
     return linear.ease(linear.spectrum(histories, seed=seed), regularisation)
+
+
+def _factors(histories: Histories, rank: int, seed: int, **settings: float) -> linear.Factors:
+    return linear.factors(histories, linear.start_vectors(histories, rank, seed), **settings)
 
 
 def _transitions(

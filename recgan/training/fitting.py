@@ -15,17 +15,18 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.features import FEATURES
 from recgan.networks import Discriminator, Generator
-from recgan.training.batches import Batch
+from recgan.training.batches import Batch, SequenceBatches, SplitBatches
+from recgan.training.checkpoints import Checkpoints, Keeper
+from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
 
 Measure = Callable[[Generator], dict[str, float]]
-Diagnose = Callable[[int, Generator, Discriminator | None], dict[str, float]]
 State = dict[str, torch.Tensor]
 
 
@@ -46,16 +47,17 @@ class Notes(pl.Callback):
         diagnose: called with (epoch, generator, discriminator); what it returns is noted and decides nothing.
     """
 
-    def __init__(self, progress: Callable[[int, float | None], None], diagnose: Diagnose | None = None) -> None:
+    def __init__(self, progress: Callable[[int, float | None], None], diagnose: Diagnostics | None = None) -> None:
         self.progress = progress
         self.diagnose = diagnose
         self.curve: list[dict[str, float]] = []
+        self.best_state: State = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure and note."""
         if not isinstance(pl_module, ConditionalGAN):
             raise TypeError(f"{type(self).__name__} needs a ConditionalGAN")
-        epoch = trainer.current_epoch + 1
+        epoch = pl_module.epoch
         served = served_copy(pl_module.generator, pl_module.average)
         point = {"epoch": float(epoch), **self.measured(served), **pl_module.mean_losses()}
         if self.diagnose is not None:
@@ -65,6 +67,16 @@ class Notes(pl.Callback):
             logger.log_metrics({name: value for name, value in point.items() if name != "epoch"}, step=epoch)
         self.progress(epoch, point.get("metric"))
         trainer.should_stop = self.enough(epoch, pl_module)
+
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the notes besides `best_state`; JSON values."""
+        return {"curve": self.curve, "pictures": [] if self.diagnose is None else self.diagnose.pictures}
+
+    def take_up(self, kept: dict[str, Any], best_state: State) -> None:
+        """Go on from what a checkpoint kept."""
+        self.curve, self.best_state = kept["curve"], best_state
+        if self.diagnose is not None:
+            self.diagnose.pictures = kept["pictures"]
 
     def measured(self, served: Generator) -> dict[str, float]:
         """What is measured of the running average."""
@@ -82,16 +94,33 @@ class Watch(Notes):
         measure: validation metrics of a generator by name, "metric" first; their mean decides.
         patience: measurements without a better one before the phase stops.
         progress: called with (epoch, metric) after every epoch.
+        weights: what the measure remembers of its first call.
     """
 
-    def __init__(self, measure: Measure, patience: int, progress: Callable[[int, float | None], None]) -> None:
+    def __init__(
+        self,
+        measure: Measure,
+        patience: int,
+        progress: Callable[[int, float | None], None],
+        weights: dict[str, float],
+    ) -> None:
         super().__init__(progress)
         self.measure = measure
+        self.weights = weights
         self.patience = patience
         self.value = 0.0
         self.best = -1.0
-        self.best_state: State = {}
         self.best_epoch = 0
+
+    def kept(self) -> dict[str, Any]:
+        """The notes, and which epoch was the best."""
+        return {**super().kept(), "best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+
+    def take_up(self, kept: dict[str, Any], best_state: State) -> None:
+        """Go on from what a checkpoint kept."""
+        super().take_up(kept, best_state)
+        self.best, self.best_epoch = kept["best"], kept["best_epoch"]
+        self.weights.update(kept["weights"])
 
     def measured(self, served: Generator) -> dict[str, float]:
         """Its validation metrics, whose mean decides."""
@@ -118,14 +147,16 @@ def served_copy(generator: Generator, state: State) -> Generator:
 
 def run_phase(
     module: ConditionalGAN,
-    batches: IterableDataset[Batch],
+    batches: SequenceBatches | SplitBatches,
     epochs: int,
     notes: Notes | None,
     config: Config,
     name: str,
+    *,
     most_batches: int | None = None,
-) -> None:
-    """Train for some epochs, or until the notes say that it is enough.
+    checkpoints: Checkpoints | None = None,
+) -> bool:
+    """Train for some epochs, or until the notes say that it is enough, or until Ctrl-C.
 
     Args:
         module: trained in place.
@@ -133,43 +164,55 @@ def run_phase(
         epochs: most epochs.
         notes: taken after every epoch; None where none are wanted.
         config: accelerator and logs.
-        name: of the phase, in the logs.
+        name: of the phase, in the logs and checkpoints.
         most_batches: of one epoch; None for all.
+        checkpoints: where the phase is kept after every epoch and taken up from; None for nowhere.
+
+    Returns:
+        Whether it came to its end; False after Ctrl-C, when the module is as the last step has left it.
 
     Raises:
         TrainingError: when a loss is not a number.
+        ConfigError: when the checkpoints or logs cannot be read or written.
     """
-    with _quiet():
-        trainer = pl.Trainer(
-            max_epochs=epochs,
-            accelerator=config.accelerator,
-            devices=1,
-            logger=_loggers(config, name),
-            callbacks=[Deadline(), notes] if notes else [Deadline()],
-            limit_train_batches=most_batches,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            barebones=False,
-        )
-        _fit(trainer, module, DataLoader(batches, batch_size=None, num_workers=0))
+    keeper = None if checkpoints is None else Keeper(checkpoints, name, module, batches, notes, epochs)
+    over = keeper is not None and keeper.resume()
+    finished = True
+    if not over and module.epoch < epochs:
+        callbacks: list[pl.Callback] = [one for one in (Deadline(), notes, keeper) if one is not None]
+        with _quiet():
+            trainer = pl.Trainer(
+                max_epochs=epochs - module.epoch,
+                accelerator=config.accelerator,
+                devices=1,
+                logger=_loggers(config, name),
+                callbacks=callbacks,
+                limit_train_batches=most_batches,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                barebones=False,
+            )
+            finished = _fit(trainer, module, DataLoader(batches, batch_size=None, num_workers=0))
     module.cpu()
+    return finished
 
 
-def _fit(trainer: pl.Trainer, module: ConditionalGAN, loader: DataLoader[Batch]) -> None:
-    """Fit; Ctrl-C stays a KeyboardInterrupt, a termination stays one, and the handler stays the caller's."""
+def _fit(trainer: pl.Trainer, module: ConditionalGAN, loader: DataLoader[Batch]) -> bool:
+    """Fit; False after Ctrl-C. A termination stays one, and the handler stays the caller's."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         trainer.fit(module, loader)
     except SIGTERMException:
         raise
-    except SystemExit:
-        raise KeyboardInterrupt from None
+    except (SystemExit, KeyboardInterrupt):
+        return False
     finally:
         if main:
             signal.signal(signal.SIGINT, handler)
+    return True
 
 
 def _loggers(config: Config, name: str) -> list[Logger] | bool:

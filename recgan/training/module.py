@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from functools import cached_property
@@ -22,6 +23,8 @@ DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
 NEGATIVES = 1024
 """Items that the set likelihood tells a slate from."""
+EXPLODED = 1e6
+"""Loss beyond which a run is not going anywhere; a sound one stays below a hundred."""
 Phase = Literal["ranking", "game"]
 
 
@@ -78,6 +81,13 @@ class ConditionalGAN(pl.LightningModule):
         self.average = {name: value.detach().clone() for name, value in generator.state_dict().items()}
         self.totals: dict[str, float] = {}
         self.counted = 0
+        self.epoch = 0
+        self.batch: Batch = {}
+        self.checkpoint = "none, as Config(checkpoint_dir=...) was not set"
+
+    def on_train_epoch_start(self) -> None:
+        """Count the epochs, those before a resumption too."""
+        self.epoch += 1
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
@@ -93,6 +103,7 @@ class ConditionalGAN(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One ranking step, or one step of each player."""
+        self.batch = batch
         optimizers = self.optimizers()
         generator, *rest = optimizers if isinstance(optimizers, list) else [optimizers]
         found = self.game_losses(batch, *rest) if self.phase == "game" else {"ranking": self.ranking_loss(batch)}
@@ -221,15 +232,22 @@ class ConditionalGAN(pl.LightningModule):
         return torch.randn(users, DRAWS, self.generator.noise_dim, device=self.device)
 
     def _descend(self, optimizer: Any, loss: Tensor, network: torch.nn.Module, name: str) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the {name}'s loss is {float(loss)} at step {self.steps}: lower the learning rate, or look for "
-                "extreme values in the data"
-            )
+        if not torch.isfinite(loss) or loss.abs() > EXPLODED:
+            raise TrainingError(self._stopped(f"the {name}'s loss is {float(loss.detach()):.6g}"))
         optimizer.zero_grad()
         self.manual_backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        if not torch.isfinite(norm):
+            raise TrainingError(self._stopped(f"the {name}'s gradient is {float(norm):.6g} long"))
         optimizer.step()
+
+    def _stopped(self, what: str) -> str:
+        users = len(next(iter(self.batch.values()), ()))
+        return (
+            f"{what} at step {self.steps} (epoch {self.epoch} of the {self.phase} phase), in the batch "
+            f"{batch_fingerprint(self.batch)} of {users} users; last good checkpoint: {self.checkpoint}. Lower the "
+            "learning rate, or look for extreme values in the data"
+        )
 
     def _decay(self, optimizer: Any) -> None:
         """Cosine decay of the generator's learning rate over the planned steps, or the time."""
@@ -252,3 +270,11 @@ def _without_history(logits: Tensor, batch: Batch | None) -> Tensor:
     rows = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(batch["items"])[batch["mask"]]
     value = torch.full((1,), UNREACHABLE, device=logits.device)
     return logits.index_put((rows, batch["items"][batch["mask"]]), value)
+
+
+def batch_fingerprint(batch: Batch) -> str:
+    """Twelve digits that tell one batch from another; with the same seed and data the same batch has the same ones."""
+    digest = hashlib.sha256()
+    for name, values in sorted(batch.items()):
+        digest.update(f"{name}{tuple(values.shape)}".encode() + values.cpu().numpy().tobytes())
+    return digest.hexdigest()[:12]

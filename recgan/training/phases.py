@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from recgan.popularity import Trend
 from recgan.progress import Progress
 from recgan.ranking import CELLS, Blocks, Ranker, Weights
 from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.checkpoints import Checkpoints
 from recgan.training.data import Data
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.fitting import Measure, Notes, Watch, run_phase, seeded, served_copy
@@ -46,6 +47,8 @@ class Phases:
         strongest: the shape of the linear block that does better alone, by its name in Weights.
         progress: told of every epoch.
         module: of the training; another one may play another game.
+        checkpoints: where the phases are kept and taken up from; None for nowhere.
+        stopped: names of the phases that Ctrl-C ended; after one no other is begun.
     """
 
     data: Data
@@ -56,6 +59,8 @@ class Phases:
     strongest: str
     progress: Progress
     module: type[ConditionalGAN] = ConditionalGAN
+    checkpoints: Checkpoints | None = None
+    stopped: list[str] = field(default_factory=list)
 
     def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
         """Stage one with a generator that ranks, and the account of its training."""
@@ -63,9 +68,11 @@ class Phases:
         batches = self._batches(self.data.histories)
         n_steps = len(batches) * epochs
         module = self._module(blocks.generator, None, batches.trend, "ranking", n_steps, share=0.5)
-        watch = Watch(self._measure(blocks), config.patience, self.progress.epochs("generator", epochs))
+        weights: dict[str, float] = {}
+        tell = self.progress.epochs("generator", epochs)
+        watch = Watch(self._measure(blocks, weights), config.patience, tell, weights)
         if n_steps:
-            run_phase(module, batches, epochs, watch, config, "ranking")
+            self._run("ranking", module, batches, epochs, watch)
         trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
         return trained, {"curve": watch.curve, "best_epoch": watch.best_epoch}
 
@@ -83,7 +90,7 @@ class Phases:
         """
         config, steps = self.config, self.config.game_steps
         batches = self._slates(blocks)
-        if not steps or not len(batches):
+        if not steps or not len(batches) or self.stopped:
             return blocks, discriminator, {"curve": []}
         epochs = -(-steps // len(batches))
         generator = served_copy(blocks.generator, blocks.generator.state_dict())
@@ -93,22 +100,47 @@ class Phases:
         start = diagnostics.start()
         notes = Notes(self.progress.epochs("adversarial game", epochs), diagnostics)
         with seeded(config.seed):
-            run_phase(module, batches, epochs, notes, config, "game", -(-steps // epochs))
+            self._run("game", module, batches, epochs, notes, -(-steps // epochs))
         played = replace(blocks, generator=served_copy(generator, module.average))
         report = {"curve": notes.curve, "start": start, "pictures": diagnostics.pictures}
         return played, judge.cpu().eval().requires_grad_(False), report
 
     def tuned(self, blocks: Blocks, best_epoch: int) -> Blocks:
-        """The generator after some more epochs on all interactions."""
+        """The generator after some more epochs on all interactions; as it was where Ctrl-C came before their end."""
         epochs = math.ceil(best_epoch * REFIT_SHARE)
         batches = self._batches(self.data.whole)
-        if not epochs or not blocks.weights.generated:
+        if not epochs or not blocks.weights.generated or self.stopped:
             return blocks
         generator = served_copy(blocks.generator, blocks.generator.state_dict())
         module = self._module(generator, None, batches.trend, "ranking", len(batches) * epochs, share=0.2)
         with seeded(self.config.seed):
-            run_phase(module, batches, epochs, None, self.config, "refit")
+            finished = self._run("refit", module, batches, epochs, None)
+        if not finished:
+            return blocks
         return replace(blocks, generator=served_copy(generator, module.average))
+
+    def _run(
+        self,
+        name: str,
+        module: ConditionalGAN,
+        batches: SequenceBatches | SplitBatches,
+        epochs: int,
+        notes: Notes | None,
+        most_batches: int | None = None,
+    ) -> bool:
+        finished = run_phase(
+            module,
+            batches,
+            epochs,
+            notes,
+            self.config,
+            name,
+            most_batches=most_batches,
+            checkpoints=self.checkpoints,
+        )
+        if not finished:
+            self.stopped.append(name)
+        return finished
 
     def weighed(self, blocks: Blocks) -> tuple[Blocks, Proposals]:
         """The weights that validation chooses; popularity alone where nobody has two items to validate with."""
@@ -118,9 +150,11 @@ class Phases:
         proposals = propose(blocks, self.data.validation)
         return replace(blocks, weights=choose_weights(proposals, self.data.validation, self.alone)), proposals
 
-    def _measure(self, blocks: Blocks) -> Measure:
-        """Validation metric of a generator beside the linear block with equal say, and of it alone."""
-        weights: dict[str, float] = {}
+    def _measure(self, blocks: Blocks, weights: dict[str, float]) -> Measure:
+        """Validation metric of a generator beside the linear block with equal say, and of it alone.
+
+        What an equal say is, is found at the first measurement, and noted in `weights`.
+        """
         validation = self.data.validation
 
         def measure(generator: Generator) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 
 from recgan.draws import wanted_vectors
 from recgan.fidelity import spread
-from recgan.histories import Histories
 from recgan.ranking import Blocks, Ranker
 from recgan.training.validation import Validation
 
@@ -21,18 +19,6 @@ PACKAGES = ("recgan", "torch", "pytorch-lightning", "faiss-cpu", "numpy", "panda
 def versions() -> dict[str, str]:
     """Versions of the packages that decide the result."""
     return {package: version(package) for package in PACKAGES}
-
-
-def fingerprint(histories: Histories) -> dict[str, Any]:
-    """Sizes of the training data and a hash of its content."""
-    digest = hashlib.sha256(histories.offsets.tobytes() + histories.items.tobytes()).hexdigest()
-    return {
-        "users": len(histories),
-        "items": histories.n_items,
-        "interactions": len(histories.items),
-        "ordered": histories.ordered,
-        "sha256": digest,
-    }
 
 
 DRAWS_ALIKE, LISTS_ALIKE = 1e-4, 0.9

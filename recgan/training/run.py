@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.features import ItemTraits, category_matrix
-from recgan.histories import Histories
+from recgan.histories import Histories, fingerprint
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import popularity_spread
 from recgan.progress import Progress
@@ -25,15 +26,17 @@ from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
 from recgan.splits import Holdout
 from recgan.training import judging
+from recgan.training.checkpoints import Checkpoints
 from recgan.training.closed import ClosedForms
 from recgan.training.data import Data, read_data
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
 from recgan.training.plan import plan
-from recgan.training.reporting import alarms, fingerprint, versions
-from recgan.training.validation import Proposals
+from recgan.training.reporting import alarms, versions
+from recgan.training.validation import LINEAR, Proposals
 
 Result = TypeVar("Result")
+INTERRUPTED = "training was interrupted in the {0} phase: the model is what had been learned until then"
 
 
 def train(
@@ -62,6 +65,9 @@ def train(
         DataError: when a table cannot be used.
         ConfigError: when a setting does not fit.
         TrainingError: when a loss is not a number.
+
+    Ctrl-C ends the training of the generator; what it has learned is weighed and comes back as a model, with a
+    warning. A second Ctrl-C is a KeyboardInterrupt.
     """
     started = time.perf_counter()
     config = settled(config, seed)
@@ -86,6 +92,7 @@ class Run:
         self.config = config
         self.progress = progress
         self.started = started
+        self.checkpoints = Checkpoints.of(config, data)
         self.report: dict[str, Any] = {}
         self.stage_seconds: dict[str, float] = {}
 
@@ -114,19 +121,25 @@ class Run:
             "stage_seconds": self.stage_seconds,
             "versions": versions(),
             "data": fingerprint(data.whole),
+            "interrupted": self.phases.stopped,
         }
+        if self.phases.stopped:
+            warnings.warn(INTERRUPTED.format(*self.phases.stopped), stacklevel=3)
         return Recommender(
             data.users, data.items, data.whole, data.profiles, data.item_table, blocks, judge, config, self.report
         )
 
     def _closed_forms(self) -> Blocks:
-        """Both shapes of the linear block, each with its best setting, and the start of the item vectors."""
+        """The closed forms, each with its best setting, and the start of the item vectors."""
         data, config = self.data, self.config
         forms = ClosedForms(data.histories, data.validation, config.seed)
-        self.dense, self.sparse, self.popularity = forms.dense(), forms.sparse(), forms.popularity()
+        self.dense, self.factors, self.sparse = forms.dense(), forms.factors(), forms.sparse()
+        self.popularity = forms.popularity()
+        values = {name: getattr(self, name).value for name in LINEAR}
+        strongest = max(values, key=lambda name: values[name])
         kind = config.encoder
         if kind == "auto":
-            kind = "sequence" if data.histories.ordered and self.sparse.value > self.dense.value else "bag"
+            kind = "sequence" if data.histories.ordered and strongest == "sparse" else "bag"
         made = plan(config, data.histories, kind)
         vectors = torch.from_numpy(_start_vectors(kind, forms, config))
         generator = build_generator(config, kind, {"vectors": vectors}, window=made.window, dropout=made.dropout)
@@ -135,21 +148,21 @@ class Run:
         self.report |= {
             "encoder": kind,
             "plan": vars(made),
-            "dense": self.dense.value,
-            "sparse": self.sparse.value,
         }
+        self.report |= values
         self.report |= {**self.dense.settings, **self.popularity.settings}
-        self.report["sparse_settings"] = dict(self.sparse.settings)
-        linear_blocks = self.dense.block, self.sparse.block
+        self.report |= {f"{name}_settings": dict(getattr(self, name).settings) for name in ("factors", "sparse")}
+        closed = self.dense.block, self.factors.block, self.sparse.block
         categories = category_matrix(data.item_table)[0]
         life = self.popularity.settings["half_life"]
         half_life = life if kind == "sequence" else None
         alone = Weights()
         if half_life:  # the generator knows of a user what the trend does not tell, and of a stranger nothing
             alone = Weights(popularity=popularity_spread(data.histories, life), unknown=0.0)
-        strongest = "dense" if self.dense.value >= self.sparse.value else "sparse"
-        self.phases = Phases(data, config, made, alone, half_life, strongest, self.progress)
-        return Blocks(generator, *linear_blocks, self.popularity.block, alone, noise, made.window, categories)
+        self.phases = Phases(
+            data, config, made, alone, half_life, strongest, self.progress, checkpoints=self.checkpoints
+        )
+        return Blocks(generator, *closed, self.popularity.block, alone, noise, made.window, categories)
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
         trained, self.report["ranking"] = self.phases.ranking(blocks)
@@ -183,10 +196,10 @@ class Run:
         chosen = blocks.weights
 
         def value(weights: Weights) -> float:
-            return float(validation.values(proposals.ranked(weights)).mean())
+            return float(validation.values(proposals.ranked(weights, validation.k)).mean())
 
         linear_only = replace(chosen, generated=0.0, popularity=0.0)
-        if not chosen.dense and not chosen.sparse:
+        if not any(getattr(chosen, name) for name in LINEAR):
             linear_only = replace(linear_only, **{self.phases.strongest: 1.0})
         noise = blocks.noise[np.arange(len(validation)) % len(blocks.noise)]
         noisy = replace(validation, query=replace(validation.query, noise=noise))
@@ -204,20 +217,16 @@ class Run:
         data = self.data
         if data.whole is data.histories:
             return blocks, judge
-        dense, sparse = blocks.dense, blocks.sparse
-        if blocks.weights.dense:
-            dense = self.dense.fit(data.whole)
-        if blocks.weights.sparse:
-            sparse = self.sparse.fit(data.whole)
-        popularity = self.popularity.fit(data.whole)
+        closed = {name: getattr(self, name).fit(data.whole) for name in LINEAR if getattr(blocks.weights, name)}
+        closed["popularity"] = self.popularity.fit(data.whole)
         tuned = self.phases.tuned(blocks, self.report["ranking"]["best_epoch"])
-        refitted = replace(tuned, dense=dense, sparse=sparse, popularity=popularity)
+        refitted = replace(tuned, **closed)
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))
 
 
 def _start_vectors(kind: str, forms: ClosedForms, config: Config) -> np.ndarray:
     histories = forms.histories
     if kind == "bag":
-        return linear.start_vectors(histories, config.embedding_dim, config.seed)
+        return np.asarray(forms.start_vectors(config.embedding_dim))
     counts = forms.transition_counts(half_life=None)
     return linear.order_vectors(counts, histories.counts(), config.embedding_dim, config.seed)

@@ -62,8 +62,10 @@ def tune(
         tick = progress.steps("tuning recgan", n_trials or 0)
 
         def value(trial: Trial) -> float:
-            tried = config.changed(**_suggested(trial), game_steps=0, progress=False)
+            tried = config.changed(**_suggested(trial), game_steps=0, progress=False, checkpoint_dir=None)
             report = train(interactions, config=tried, **tables).info()
+            if report["interrupted"]:
+                raise KeyboardInterrupt
             tick(1)
             if WHOLE not in report["ablation"]:
                 raise ConfigError("tune: nobody has two items to validate with")

@@ -152,7 +152,7 @@ class Proposals:
     """What the blocks propose to the validation users, and how each scores it.
 
     Args:
-        numbers: item numbers, (V, K) int64, -1 behind the end.
+        numbers: item numbers, ascending, (V, K) int64, -1 behind the end.
         scores: one array (V, K) float32 a block, by the block's name in Weights.
     """
 
@@ -161,13 +161,16 @@ class Proposals:
 
     def mixed(self, weights: Weights) -> np.ndarray:
         """Relevance of stage one, (V, K) float32; -inf behind the end."""
-        total = sum(getattr(weights, name) * scores for name, scores in self.scores.items())
-        return np.where(self.numbers == ABSENT, -np.inf, total).astype(np.float32)
+        total = np.where(self.numbers == ABSENT, np.float32(-np.inf), np.float32(0.0))
+        for name, scores in self.scores.items():
+            if weight := getattr(weights, name):
+                total += np.float32(weight) * scores
+        return total
 
-    def ranked(self, weights: Weights) -> np.ndarray:
-        """Item numbers in the order of the mixed relevance, (V, K) int64."""
-        order = np.lexsort((self.numbers, -self.mixed(weights)), axis=1)
-        return np.take_along_axis(self.numbers, order, 1)
+    def ranked(self, weights: Weights, k: int) -> np.ndarray:
+        """Item numbers of the k best by the mixed relevance, (V, <= k) int64, -1 behind the end."""
+        columns = top_items(self.mixed(weights), k)[0]
+        return np.where(columns == ABSENT, ABSENT, np.take_along_axis(self.numbers, columns, 1))
 
 
 def propose(blocks: Blocks, validation: Validation) -> Proposals:
@@ -191,12 +194,14 @@ def propose(blocks: Blocks, validation: Validation) -> Proposals:
 
 
 def _propose_chunk(blocks: Blocks, query: Query) -> Proposals:
-    scores = block_scores(blocks, query)
+    scores, beyond = block_scores(blocks, query), query.histories.n_items
     tops = [top_items(query.mask(score.copy()), PROPOSED)[0] for score in scores.values()]
-    united = np.sort(np.concatenate(tops, axis=1), axis=1)
-    united[:, 1:][united[:, 1:] == united[:, :-1]] = ABSENT
-    united = -np.sort(-united, axis=1)
-    united = united[:, : max(1, int((united != ABSENT).sum(axis=1).max()))]
+    united = np.concatenate(tops, axis=1)
+    united = np.sort(np.where(united == ABSENT, beyond, united), axis=1)
+    united[:, 1:][united[:, 1:] == united[:, :-1]] = beyond
+    united = np.sort(united, axis=1)
+    united = united[:, : max(1, int((united != beyond).sum(axis=1).max()))]
+    united = np.where(united == beyond, ABSENT, united)
     safe = np.where(united == ABSENT, 0, united)
     return Proposals(united, {name: np.take_along_axis(score, safe, 1) for name, score in scores.items()})
 
@@ -208,6 +213,8 @@ def block_scores(blocks: Blocks, query: Query) -> dict[str, np.ndarray]:
     scores = {"generated": wanted @ vectors.T}
     if blocks.dense is not None:
         scores["dense"] = blocks.dense.scores(query.histories)
+    if blocks.factors is not None:
+        scores["factors"] = blocks.factors.scores(query.histories)
     if blocks.sparse is not None:
         scores["sparse"] = blocks.sparse.scores(query.histories).toarray()
     scores["popularity"] = np.tile(blocks.popularity, (len(wanted), 1))
@@ -221,6 +228,8 @@ def units(proposals: Proposals) -> dict[str, float]:
     return {name: float(value) if value > 1e-9 else 1.0 for name, value in best.items()}
 
 
+LINEAR = ("dense", "factors", "sparse")
+"""Blocks that are closed forms, by their names in Weights."""
 GRID = (0.0, *(2.0**power for power in range(-6, 3)))
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0)
 POPULARITY_GRID = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
@@ -248,7 +257,7 @@ def choose_weights(proposals: Proposals, validation: Validation, alone: Weights)
 
     def values(weights: Weights) -> np.ndarray:
         if weights not in known:
-            known[weights] = validation.values(proposals.ranked(weights))
+            known[weights] = validation.values(proposals.ranked(weights, validation.k))
         return known[weights]
 
     bags = min(BAGS, BAGGED_USERS // max(1, len(validation)))
@@ -263,7 +272,7 @@ def choose_weights(proposals: Proposals, validation: Validation, alone: Weights)
 
 def _mean_weights(chosen: list[Weights], unit: Mapping[str, float]) -> Weights:
     """The mean of some weights, each first brought to the same sum in the units of the blocks."""
-    names = ("generated", "dense", "sparse", "popularity")
+    names = ("generated", "dense", "factors", "sparse", "popularity")
     table = np.array([[getattr(one, name) for name in names] for one in chosen])
     total = np.abs(table) @ np.array([unit.get(name, 0.0) for name in names])
     mean = (table * (total.mean() / np.maximum(total, 1e-12))[:, None]).mean(axis=0)
@@ -282,8 +291,7 @@ def _search(proposals: Proposals, alone: Weights, value: Callable[[Weights], flo
     """
     unit = units(proposals)
     steps = {
-        "dense": [step * unit["generated"] / unit.get("dense", 1.0) for step in GRID],
-        "sparse": [step * unit["generated"] / unit.get("sparse", 1.0) for step in GRID],
+        **{name: [step * unit["generated"] / unit.get(name, 1.0) for step in GRID] for name in LINEAR},
         "generated": list(SHARES),
         "popularity": [step * unit["generated"] / unit["popularity"] for step in POPULARITY_GRID],
     }

@@ -121,7 +121,7 @@ def of_variant(begun: Start, name: str, games: dict[str, Played]) -> Row:
     phases, validation = run.phases, run.data.validation
     sample = Sample.of(replace(begun.blocks, weights=phases.alone), validation, run.data.histories.counts(), begun.seed)
     rows = adversary_rows.rows(sample, played.blocks.generator, variant.temperature)
-    values = validation.values(played.proposals.ranked(played.blocks.weights))
+    values = validation.values(played.proposals.ranked(played.blocks.weights, validation.k))
     raised = alarms(played.blocks, validation, played.report)["collapsed"]
     return {
         "ndcg": float(values.mean()),

@@ -1,0 +1,203 @@
+"""Checkpoints of a training run: after every epoch, everything that the next epoch hangs on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+
+from recgan import artifact
+from recgan.config import Config
+from recgan.errors import ArtifactError, ConfigError
+from recgan.histories import fingerprint
+from recgan.training.batches import SequenceBatches, SplitBatches
+from recgan.training.module import ConditionalGAN
+from recgan.training.reporting import versions
+
+if TYPE_CHECKING:
+    from recgan.training.data import Data
+    from recgan.training.fitting import Notes
+
+ARRAYS = "state.safetensors"
+ELSEWHERE = ("checkpoint_dir", "log_dir", "progress")
+"""Settings that do not change what is learned."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where the phases of one run are kept, each in a folder of its own that is replaced whole.
+
+    Args:
+        folder: of all phases.
+        run: what the run is, by settings, data and versions; JSON values.
+    """
+
+    folder: Path
+    run: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, config: Config, data: Data) -> Checkpoints | None:
+        """The checkpoints that the settings ask for; None where they ask for none.
+
+        Raises:
+            ConfigError: when the folder holds those of another run, or cannot be read.
+        """
+        if config.checkpoint_dir is None:
+            return None
+        settings = {name: value for name, value in config.model_dump().items() if name not in ELSEWHERE}
+        found = cls(Path(config.checkpoint_dir), {"settings": settings, "data": _digest(data), "versions": versions()})
+        for phase in sorted(found.folder.glob("*/" + artifact.MANIFEST)):
+            found.read(phase.parent.name)
+        return found
+
+    def read(self, phase: str) -> dict[str, Any]:
+        """What was kept of a phase, without the arrays; empty where nothing was.
+
+        Raises:
+            ConfigError: when it is of another run, or damaged.
+        """
+        place = artifact.standing(self.folder / phase)
+        if not place.exists():
+            return {}
+        advice = "choose another folder, or remove it to begin anew"
+        try:
+            kept = artifact.read_manifest(place)
+        except ArtifactError as error:
+            raise ConfigError(f"checkpoint_dir: {error}; {advice}") from error
+        differing = [name for name, value in self.run.items() if kept.get("run", {}).get(name) != value]
+        if differing:
+            told = " and ".join(differing)
+            raise ConfigError(f"checkpoint_dir: {self.folder} holds another run, with other {told}; {advice}")
+        return kept
+
+
+class Keeper(pl.Callback):
+    """Keeps a phase after every epoch, and takes it up where it was left.
+
+    Args:
+        checkpoints: where.
+        phase: its name.
+        module: trained in it.
+        batches: read in it.
+        notes: taken in it, or None.
+        epochs: most epochs.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        phase: str,
+        module: ConditionalGAN,
+        batches: SequenceBatches | SplitBatches,
+        notes: Notes | None,
+        epochs: int,
+    ) -> None:
+        self.checkpoints, self.phase, self.epochs = checkpoints, phase, epochs
+        self.module, self.batches, self.notes = module, batches, notes
+        self.optimizers: dict[str, torch.Tensor] = {}
+        self.groups: list[list[dict[str, Any]]] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where the phase is kept."""
+        return self.checkpoints.folder / self.phase
+
+    def resume(self) -> bool:
+        """Take up what was kept; whether the phase was over."""
+        kept = self.checkpoints.read(self.phase)
+        if not kept:
+            return False
+        arrays = artifact.load_arrays(artifact.standing(self.folder) / ARRAYS)
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        module, state = self.module, kept["state"]
+        module.generator.load_state_dict(_named(tensors, "generator."))
+        module.average = _named(tensors, "average.")
+        if module.discriminator is not None:
+            module.discriminator.load_state_dict(_named(tensors, "discriminator."))
+        module.epoch, module.steps = state["epoch"], state["steps"]
+        module.began = time.perf_counter() - state["spent"]
+        module.checkpoint = f"{self.folder} (after {module.epoch} epochs)"
+        self.batches.random.bit_generator.state = state["batches"]
+        torch.set_rng_state(tensors["random"])
+        if self.notes is not None:
+            self.notes.take_up(state["notes"], _named(tensors, "best."))
+        self.optimizers, self.groups = _named(tensors, "optimizers."), state["groups"]
+        return bool(state["over"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Give the optimizers what they remembered."""
+        for number, (optimizer, groups) in enumerate(zip(trainer.optimizers, self.groups, strict=False)):
+            mine: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in _named(self.optimizers, f"{number}.").items():
+                parameter, what = name.split(".", 1)
+                mine.setdefault(int(parameter), {})[what] = value
+            now = optimizer.state_dict()["param_groups"]
+            merged = [group | kept for group, kept in zip(now, groups, strict=True)]
+            optimizer.load_state_dict({"state": mine, "param_groups": merged})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep everything, in one rename."""
+        module = self.module
+        tensors = self._tensors(trainer)
+        state = {
+            "epoch": module.epoch,
+            "steps": module.steps,
+            "spent": time.perf_counter() - (module.began or time.perf_counter()),
+            "over": trainer.should_stop or module.epoch >= self.epochs,
+            "batches": self.batches.random.bit_generator.state,
+            "notes": {} if self.notes is None else self.notes.kept(),
+            "groups": [[_plain(group) for group in one.param_groups] for one in trainer.optimizers],
+        }
+
+        def fill(root: Path) -> None:
+            artifact.save_arrays(root / ARRAYS, {name: value.cpu().numpy() for name, value in tensors.items()})
+
+        artifact.write_folder(self.folder, fill, {"run": dict(self.checkpoints.run), "state": state})
+        module.checkpoint = f"{self.folder} (after {module.epoch} epochs)"
+
+    def _tensors(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
+        module = self.module
+        parts: dict[str, Mapping[str, torch.Tensor]] = {
+            "generator": module.generator.state_dict(),
+            "average": module.average,
+            "discriminator": {} if module.discriminator is None else module.discriminator.state_dict(),
+            "best": {} if self.notes is None else self.notes.best_state,
+        }
+        for number, optimizer in enumerate(trainer.optimizers):
+            remembered = optimizer.state_dict()["state"]
+            parts[f"optimizers.{number}"] = {
+                f"{parameter}.{name}": value
+                for parameter, values in remembered.items()
+                for name, value in values.items()
+            }
+        tensors = {f"{part}.{name}": value.detach() for part, some in parts.items() for name, value in some.items()}
+        return {**tensors, "random": torch.get_rng_state()}
+
+
+def _named(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _plain(group: Mapping[str, Any]) -> dict[str, float]:
+    return {name: group[name] for name in ("lr", "first_lr") if name in group}
+
+
+def _digest(data: Data) -> str:
+    """A hash of everything that a run reads."""
+    validation = data.validation
+    digest = hashlib.sha256(json.dumps([fingerprint(one) for one in (data.whole, data.histories)]).encode())
+    for histories in (data.whole, validation.query.histories, validation.truth):
+        for array in (histories.offsets, histories.items, histories.times):
+            digest.update(b"" if array is None else array.tobytes())
+    digest.update(data.profiles.tobytes())
+    digest.update(pd.util.hash_pandas_object(data.item_table.astype(str), index=False).to_numpy().tobytes())
+    digest.update("|".join(map(repr, data.users.all_ids)).encode())
+    return digest.hexdigest()
