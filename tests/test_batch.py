@@ -245,6 +245,7 @@ import os, sys
 import recgan
 from recgan.batch import run_batch
 model = recgan.Recommender.load(sys.argv[1])
+run_batch(model, sys.argv[3], progress=False)  # loads every module while they can be read
 if os.getuid() == 0:
     os.setuid(65534)
 try:
@@ -256,13 +257,13 @@ except recgan.RecganError as error:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 @pytest.mark.parametrize("mode", [0o555, 0o000])
-def test_a_read_only_folder_is_told(folder, mode):
+def test_a_read_only_folder_is_told(folder, mode, tmp_path):
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)
         lists = Path(place) / "lists"
         lists.mkdir()
         lists.chmod(mode)
-        command = [sys.executable, "-c", READ_ONLY, str(folder), str(lists)]
+        command = [sys.executable, "-c", READ_ONLY, str(folder), str(lists), str(tmp_path / "x")]
         told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
         lists.chmod(0o755)
         assert re.match(rf"{lists}: cannot be written: .*Permission denied", told)
