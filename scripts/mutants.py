@@ -29,6 +29,7 @@ TESTS = {
     "ranking/arranging.py": ["test_ranking.py"],
     "ranking/calibrating.py": ["test_ranking.py"],
 }
+QUIET = "ignore:Module already imported"
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Pow: ast.Mult,
     ast.Mod: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
@@ -116,7 +117,7 @@ def tested(path: Path, tree: ast.AST | None, tests: list[str]) -> int:
         contextlib.redirect_stderr(nowhere),
     ):
         files = [str(ROOT / "tests" / name) for name in tests]
-        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *files]))
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", "-W", QUIET, *files]))
 
 
 def main() -> None:
