@@ -12,6 +12,8 @@ from recgan.schema import ITEM, RATING, TIMESTAMP, USER, WEIGHT, Problems, order
 from recgan.tables import INTERACTION_COLUMNS, Source, load_table, plain_ids, plain_numbers
 
 DUPLICATES = ("last", "sum", "error")
+YEAR_9999 = 253_402_300_799
+"""Seconds from 1970 to its end."""
 
 
 def read_interactions(
@@ -111,7 +113,7 @@ def _seconds(values: pd.Series, problems: Problems) -> pd.Series:
     kind = pd.api.types.infer_dtype(values, skipna=True)
     is_text = kind == "string" and pd.to_numeric(values.dropna().head(100), errors="coerce").isna().all()
     if not is_text and kind not in ("datetime", "datetime64", "date"):
-        return plain_numbers(values, problems)
+        return _within_the_calendar(plain_numbers(values, problems), problems)
     times = pd.to_datetime(values, utc=True, errors="coerce", format="ISO8601" if is_text else None)
     missing = values.isna().to_numpy()
     wrong = times.isna().to_numpy() & ~missing
@@ -125,6 +127,18 @@ def _seconds(values: pd.Series, problems: Problems) -> pd.Series:
     micros = times.dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
     whole = not (micros % 1_000_000).any()
     return pd.Series(micros // 1_000_000 if whole else micros / 1e6, name=values.name)
+
+
+def _within_the_calendar(seconds: pd.Series, problems: Problems) -> pd.Series:
+    if seconds.dtype.kind in "iuf":
+        beyond = np.abs(seconds.to_numpy(np.float64)) > YEAR_9999
+        if beyond.any():
+            advice = "numbers are seconds since 1970; divide milliseconds by 1000, or name the column position"
+            first = seconds.to_numpy()[beyond][0]
+            problems.add(
+                f"column {seconds.name!r} holds {first}, beyond the year 9999: {advice}", np.flatnonzero(beyond)
+            )
+    return seconds
 
 
 def _merged(frame: pd.DataFrame, duplicates: str, table: str) -> pd.DataFrame:
@@ -150,6 +164,8 @@ def _summed(frame: pd.DataFrame, pairs: np.ndarray) -> pd.DataFrame:
     values = frame[name] if name in frame.columns else pd.Series(np.ones(len(frame), np.int64))
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     sums = values.groupby(pairs, sort=False).transform("sum")
+    if not np.isfinite(sums).all():
+        raise DataError(f"column {name!r}: sums of repeated pairs are beyond every number; scale it down")
     names = dict.fromkeys((USER, ITEM, name, *frame.columns))
     return frame.assign(**{name: sums})[list(names)]
 

@@ -91,6 +91,26 @@ def check_ids(ids: pd.Series, problems: Problems) -> None:
     if kind not in ("integer", "string", "empty"):
         kind = "float" if kind in ("floating", "mixed-integer-float") else kind
         problems.add(f"{name} holds {kind} values: ids are all integers or all text; convert them first")
+    elif kind == "string" and ids.dtype == object:
+        torn = [row for row, one in enumerate(ids) if isinstance(one, str) and not _is_unicode(one)]
+        if torn:
+            problems.add(
+                f"{name} holds text that is no Unicode, such as {shown(ids.iloc[torn[0]])}: mend it first", torn
+            )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no file can hold
+        return False
+    return True
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value for a message: its repr, cut where it is long."""
+    told = repr(value)
+    return told if len(told) <= most else f"{told[:most]}... ({len(told):,} characters)"
 
 
 def check_numbers(values: pd.Series, problems: Problems, *, allow_negative: bool = True) -> None:

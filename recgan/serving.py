@@ -18,7 +18,7 @@ from recgan.histories import Histories, offsets_of
 from recgan.interactions import checked
 from recgan.ranking import ABSENT, Query
 from recgan.rules import Rules
-from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids
+from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids, shown
 from recgan.tables import read_table
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
@@ -248,7 +248,7 @@ class BaseRecommender(ABC):
             first = frame[ITEM][unknown].tolist()[0]
             warnings.warn(
                 f"histories: {int(unknown.sum())} of {len(frame)} rows have an item outside the catalogue, such as "
-                f"{first!r}; they are ignored",
+                f"{shown(first)}; they are ignored",
                 stacklevel=5,
             )
         return Histories.from_frame(frame, users, self._items)
@@ -298,15 +298,15 @@ class BaseRecommender(ABC):
         numbers: np.ndarray = self._items.numbers(series)
         if len(series) and not self._items.same_type(series):
             raise DataError(
-                f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {series.tolist()[0]!r}, the catalogue "
-                f"{pd.api.types.infer_dtype(self.items)} ids such as {self.items.tolist()[0]!r}"
+                f"{name}: holds {pd.api.types.infer_dtype(series)} ids such as {shown(series.tolist()[0])}, the "
+                f"catalogue {pd.api.types.infer_dtype(self.items)} ids such as {shown(self.items.tolist()[0])}"
             )
         return numbers
 
     def _one_item(self, item_id: Any) -> int:
         number = int(self._items.numbers([item_id])[0])
         if number == UNKNOWN:
-            raise UnknownItemError(f"item {item_id!r} is not in the catalogue of {len(self._items)} items")
+            raise UnknownItemError(f"item {shown(item_id)} is not in the catalogue of {len(self._items)} items")
         return number
 
     def _one_user(self, user_id: Any) -> int:
@@ -327,7 +327,7 @@ def _apply_policy(audience: Audience, on_unknown: str) -> Audience:
 
 
 def _unknown_users(ids: list[Any]) -> str:
-    named = ", ".join(repr(one) for one in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    named = ", ".join(shown(one) for one in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     return f"unknown user{'s' * (len(ids) > 1)} {named}: give a history, or choose on_unknown='fallback' or 'skip'"
 
 
@@ -370,7 +370,7 @@ def _id_list(ids: Any, name: str) -> list[Any]:
 def _refuse_repeats(ids: pd.Series) -> None:
     repeated = ids[ids.duplicated()]
     if len(repeated):
-        raise DataError(f"users: {len(repeated)} asked for more than once, such as {repeated.tolist()[0]!r}")
+        raise DataError(f"users: {len(repeated)} asked for more than once, such as {shown(repeated.tolist()[0])}")
 
 
 def _with_empty(histories: Histories) -> Histories:

@@ -192,8 +192,8 @@ def _is_parquet(path: Path) -> bool:
 
 def _read_path(path: Path) -> tuple[pa.Table, Problems]:
     kind = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file or folder")
+    if not _exists(path):
+        raise DataError(f"{str(path)[:300]}: there is no such file or folder")
     if not _is_parquet(path) and kind.lower() not in DELIMITERS:
         raise DataError(f"{path}: unknown kind of file; use .csv, .tsv (either also .gz), .parquet or a folder of them")
     try:
@@ -203,6 +203,13 @@ def _read_path(path: Path) -> tuple[pa.Table, Problems]:
         return _read_csv(path, DELIMITERS[kind.lower()])
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _read_parquet(path: Path) -> pa.Table:
@@ -221,7 +228,10 @@ def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
     if not header:
         raise DataError(f"{path}: the file is empty")
     try:
-        return _parse_csv(path, delimiter, header), Problems(str(path))
+        table = _parse_csv(path, delimiter, header)
+        problems = Problems(str(path))
+        _check_last_quote(table, problems)
+        return table, problems
     except pa.ArrowInvalid as error:
         if "CSV parse error" not in str(error):
             raise
@@ -232,6 +242,13 @@ def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
     fields = ", ".join(map(str, sorted({row.actual_columns for row in broken})))
     Problems.add(problems, f"broken lines: {len(header)} fields expected, found {fields}", rows)
     return table, problems
+
+
+def _check_last_quote(table: pa.Table, problems: Problems) -> None:
+    """A quote that is never closed swallows the rest of the file: the last value then ends with a line break."""
+    last = [column[-1].as_py() for column in table.columns] if len(table) else []
+    if any(value is not None and value.endswith("\n") for value in last):
+        problems.add("a quote is opened and never closed: what follows became one value", [len(table) - 1])
 
 
 def _parse_csv(path: Path, delimiter: str, header: list[str], broken: list[Any] | None = None) -> pa.Table:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import DataError
-from recgan.schema import Problems, check_ids
+from recgan.schema import Problems, check_ids, shown
 
 UNKNOWN = -1
 
@@ -40,7 +40,7 @@ class Vocabulary:
         self._index = pd.Index(series)
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()][0]
-            raise DataError(f"vocabulary: the {name} hold {repeated!r} more than once")
+            raise DataError(f"vocabulary: the {name} hold {shown(repeated)} more than once")
 
     @classmethod
     def of(cls, ids: pd.Series) -> Vocabulary:
@@ -97,7 +97,9 @@ class Vocabulary:
         """
         new = ids[self.numbers(ids) == UNKNOWN].drop_duplicates()
         if len(new) and not self.same_type(new):
-            raise DataError(f"{ids.name}: holds ids such as {new.tolist()[0]!r}, the known ones are of the other type")
+            raise DataError(
+                f"{ids.name}: holds ids such as {shown(new.tolist()[0])}, the known ones are of the other type"
+            )
         appended = new.astype(self._index.dtype)
         if appended.tolist() != new.tolist():
             raise DataError(f"{ids.name}: holds ids too large for {self._index.dtype}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from planted import planted
 
@@ -18,6 +20,21 @@ SMALL = {
     "n_candidates": 20,
     "progress": False,
 }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network():
+    """Nothing but this machine can be reached."""
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise ConnectionRefusedError(f"a test asked for {address}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_here)
+        yield
 
 
 @pytest.fixture(scope="session")

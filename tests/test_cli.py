@@ -663,7 +663,7 @@ def test_ctrl_c_in_the_middle_of_training(place, tmp_path):
         try:
             assert training.stderr.readline() == "epoch\n"
             training.send_signal(signal.SIGINT)
-            out, err = training.communicate(timeout=30)
+            out, err = training.communicate(timeout=120)
         finally:
             training.kill()
     assert training.returncode == 130

@@ -131,3 +131,19 @@ def test_nothing_is_seeded_on_import():
     code += "import recgan; recgan.train; recgan.Recommender\nassert torch.initial_seed() == a\n"
     code += "assert np.random.get_state()[1][0] == 3"
     loaded_after(code)
+
+
+def test_no_import_asks_the_network_or_writes_a_file():
+    names = [".".join(("recgan", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in modules()]
+    names = [name.removesuffix(".__init__") for name in names if not name.endswith(("batch.ray", "batch.spark"))]
+    code = "import importlib, sys\nseen = []\ndef watch(event, arguments):\n"
+    code += (
+        "    wrote = event == 'open' and set(str(arguments[1])) & set('wax+') and 'devnull' not in str(arguments[0])\n"
+    )
+    code += "    if event in ('socket.connect', 'socket.getaddrinfo', 'urllib.Request') or (wrote and '/dev/' not in\n"
+    code += "            str(arguments[0])): seen.append((event, arguments))\n"
+    code += f"sys.addaudithook(watch)\nfor name in {names!r}: importlib.import_module(name)\n"
+    code += "seen = [one for one in seen if '__pycache__' not in str(one) and 'matplotlib' not in str(one)]\n"
+    code += "assert not seen, seen"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

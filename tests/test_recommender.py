@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from contract import CONTRACT, remembered
 
 import recgan
@@ -272,3 +273,16 @@ def test_a_model_without_users_serves_histories(model, tmp_path):
     assert empty.uncertainty().empty
     assert len(empty.recommend(history=[0, 4], n=5)) == 5
     assert len(empty.recommend(3, n=5)) == 5
+
+
+def test_what_is_drawn_hangs_on_the_model_and_not_on_the_call(model, folder):
+    """Nor on torch's or NumPy's own state, nor on what was asked before."""
+    expected = model.uncertainty(), model.moods(3, n=4, moods=3), model.ideal_items(3), model.recommend(3, explore=0.8)
+    torch.manual_seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    loaded = recgan.Recommender.load(folder)
+    loaded.moods(5)
+    found = loaded.uncertainty(), loaded.moods(3, n=4, moods=3), loaded.ideal_items(3), loaded.recommend(3, explore=0.8)
+    for one, other in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    pd.testing.assert_frame_equal(model.uncertainty([7, 2]), expected[0].iloc[[7, 2]].reset_index(drop=True))

@@ -181,6 +181,25 @@ def test_hostile_titles_categories_and_users_stay_text(hostile, tmp_path):
     assert "49" not in re.findall(r"-->.*?\}\}", page.text)
 
 
+def test_hostile_item_ids_stay_text(model, tmp_path):
+    """No title stands for them, so they are shown themselves."""
+    ids = [f"{HOSTILE[n % len(HOSTILE)]}{n}" for n in model.items.tolist()]
+    page = Page(write_report(renamed(model, pd.DataFrame({"item_id": ids})), tmp_path / "r.html"))
+    assert_safe(page)
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_no_path_of_this_machine_is_told(model, tmp_path):
+    folders = {"log_dir": "/home/somebody/logs", "checkpoint_dir": "/home/somebody/kept"}
+    told = {**model.info(), "config": {**model.info()["config"], **folders}}
+    parts = (model._users, model._items, model._histories, model._profiles, model.item_table, model._blocks)
+    somebody = recgan.Recommender(*parts, model._judge, model._config.changed(**folders), told)
+    source = Page(write_report(somebody, tmp_path / "r.html")).source
+    assert "/home/somebody" not in source
+    assert str(tmp_path) not in source
+    assert "/tmp/" not in source
+
+
 def test_hostile_names_in_a_comparison_and_on_the_map(hostile, tmp_path):
     rows = [(HOSTILE[0], HOSTILE[3], 0.5, 0.4, 0.6), ("_x $1", HOSTILE[3], 0.4, 0.3, 0.5)]
     table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
