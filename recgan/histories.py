@@ -152,7 +152,8 @@ class Histories:
         Returns:
             Histories of B users.
         """
-        lengths = self.lengths[users]
+        users = np.asarray(users, np.int64)
+        lengths = self.offsets[users + 1] - self.offsets[users]
         offsets = offsets_of(lengths)
         where = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
         times = None if self.times is None else self.times[where]

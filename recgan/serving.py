@@ -186,7 +186,8 @@ class BaseRecommender(ABC):
             query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
         frame = self._frame(audience.ids, numbers, scores)
-        frame.attrs["fallback_users"] = audience.ids[audience.fallback].tolist()
+        fallback = audience.ids[audience.fallback].tolist() if audience.fallback.any() else []
+        frame.attrs["fallback_users"] = fallback
         return frame
 
     def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
@@ -209,8 +210,8 @@ class BaseRecommender(ABC):
         rows, columns = np.nonzero(numbers != ABSENT)
         return pd.DataFrame(
             {
-                USER: ids.iloc[rows].reset_index(drop=True),
-                ITEM: self._items.ids(numbers[rows, columns]),
+                USER: ids.array.take(rows),
+                ITEM: self._items.ids(numbers[rows, columns]).array,
                 RANK: columns.astype(np.int64) + 1,
                 SCORE: scores[rows, columns].astype(np.float64),
             }
@@ -221,7 +222,8 @@ class BaseRecommender(ABC):
         _refuse_repeats(ids)
         numbers = self._users.numbers(ids)
         unknown = numbers == UNKNOWN
-        histories = _with_empty(self._histories).take(np.where(unknown, len(self._users), numbers))
+        stored = _with_empty(self._histories) if unknown.any() else self._histories
+        histories = stored.take(np.where(unknown, len(self._users), numbers))
         return Audience(ids.reset_index(drop=True), numbers, histories, unknown)
 
     def _one(self, user_id: Any, history: Any) -> Audience:
@@ -368,8 +370,8 @@ def _id_list(ids: Any, name: str) -> list[Any]:
 
 
 def _refuse_repeats(ids: pd.Series) -> None:
-    repeated = ids[ids.duplicated()]
-    if len(repeated):
+    if not ids.is_unique:
+        repeated = ids[ids.duplicated()]
         raise DataError(f"users: {len(repeated)} asked for more than once, such as {shown(repeated.tolist()[0])}")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_matrix
@@ -15,7 +15,7 @@ from recgan import linear, metrics, ranking
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
-from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, arranged, top, top_items
+from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, arranged, top_items
 from recgan.ranking.arranging import chance
 from recgan.ranking.calibrating import Calibration
 from recgan.rules import Rules
@@ -310,32 +310,6 @@ def test_a_stranger_may_get_nothing_generated(blocks):
     known = blocks.conditions(asked.histories)
     has = asked.histories.lengths > 0
     np.testing.assert_array_equal(silent.wanted(asked, known)[has], blocks.wanted(asked, known)[has])
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 5), st.integers(0, 70))
-def test_a_scan_is_the_whole_product_sorted(seed, n_items, n_users, k):
-    random = np.random.default_rng(seed)
-    columns = random.integers(-2, 3, (n_items, 3)).astype(np.float32)  # many ties, no rounding
-    queries = random.integers(-2, 3, (n_users, 3)).astype(np.float32)
-    extra = random.integers(0, 3, (n_users, n_items)).astype(np.float32)
-    refused = random.random((n_users, n_items)) < random.random()
-
-    def mask(scores, users, first):
-        scores[refused[users, first : first + scores.shape[1]]] = -np.inf
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(top, "BLOCK", int(random.integers(1, 20)))
-        patch.setattr(top, "CELLS", int(random.integers(20, 80)))
-        numbers, scores = top.scan(columns, queries, k, csr_matrix(extra), mask)
-    whole = np.where(refused, -np.inf, queries @ columns.T + extra)
-    k = min(k, n_items)
-    assert numbers.shape == scores.shape == (n_users, k)
-    for user in range(n_users):
-        best = np.lexsort((np.arange(n_items), -whole[user]))[:k]
-        best = best[np.isfinite(whole[user, best])]
-        assert numbers[user].tolist() == best.tolist() + [-1] * (k - len(best))
-        assert scores[user, : len(best)].tolist() == whole[user, best].tolist()
 
 
 def test_negative_zero_and_tiny_scores_keep_their_order():

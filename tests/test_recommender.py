@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -286,3 +287,29 @@ def test_what_is_drawn_hangs_on_the_model_and_not_on_the_call(model, folder):
     for one, other in zip(found, expected, strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
     pd.testing.assert_frame_equal(model.uncertainty([7, 2]), expected[0].iloc[[7, 2]].reset_index(drop=True))
+
+
+def test_many_threads_read_one_fresh_model(model, tmp_path):
+    """Everything that is built when first needed is needed by all threads at once."""
+    model.save(tmp_path / "model")
+    users, items = model.users.tolist()[:12], model.items.tolist()[:12]
+
+    def asked(place):
+        user, item = users[place % 12], items[place % 12]
+        calls = (
+            lambda: fresh.recommend(user, n=5),
+            lambda: fresh.recommend_batch(users, n=5, explore=0.5),
+            lambda: fresh.moods(user, n=3, moods=2),
+            lambda: fresh.similar_items(item, n=5),
+            lambda: fresh.similar_users(user, n=5),
+        )
+        return calls[place % 5]()
+
+    fresh = model
+    wanted = [asked(place) for place in range(60)]
+    for _ in range(2):
+        fresh = recgan.Recommender.load(tmp_path / "model")
+        with ThreadPoolExecutor(12) as callers:
+            found = list(callers.map(asked, range(60)))
+        for one, other in zip(found, wanted, strict=True):
+            pd.testing.assert_frame_equal(one, other, rtol=1e-5)

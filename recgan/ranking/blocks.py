@@ -80,19 +80,25 @@ class Query:
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
-        """Set what must not be listed to minus infinity, in place: (B, M) float32, of the items from `first` on."""
+        """Set what must not be listed to the lowest value, in place.
+
+        Args:
+            scores: (B, M) of the items from `first` on, float32 (minus infinity) or integers that stand for scores.
+            first: number of the first item.
+        """
+        lowest = -np.inf if scores.dtype.kind == "f" else np.iinfo(scores.dtype).min
         items = slice(first, first + scores.shape[1])
-        scores[_inside(self.blocked, items)] = -np.inf
+        scores[_inside(self.blocked, items)] = lowest
         if isinstance(self.allowed, Histories):
             refused = np.ones(scores.shape, bool)
             refused[_inside(self.allowed, items)] = False
             if self.unlimited is not None:
                 refused[self.unlimited] = False
-            scores[refused] = -np.inf
+            scores[refused] = lowest
         elif self.allowed is not None and self.allowed.ndim == 2:
-            scores[~self.allowed[:, items]] = -np.inf
+            scores[~self.allowed[:, items]] = lowest
         elif self.allowed is not None:
-            scores[:, ~self.allowed[items]] = -np.inf
+            scores[:, ~self.allowed[items]] = lowest
         return scores
 
 

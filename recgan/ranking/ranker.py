@@ -12,9 +12,9 @@ from recgan.histories import Histories
 from recgan.index import ItemIndex
 from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
+from recgan.ranking.catalogue import Catalogue
 from recgan.ranking.gate import Pool
 from recgan.ranking.ruling import Ruling
-from recgan.ranking.top import scan
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -41,6 +41,11 @@ class Ranker:
     def index(self) -> ItemIndex:
         """The search over the blocks' columns, built when first needed."""
         return ItemIndex(self.blocks.columns)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The search that reads every item."""
+        return Catalogue(self.blocks.columns)
 
     def rank(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Ranked lists of B users.
@@ -123,11 +128,7 @@ class Ranker:
 
     def _score_whole(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         queries, sparse = self.blocks.queries(query.histories, wanted), self.blocks.sparse_scores(query.histories)
-
-        def mask(scores: np.ndarray, users: slice, first: int) -> None:
-            query.take(np.arange(users.start, users.stop)).mask(scores, first)
-
-        return scan(self.blocks.columns, queries, k, sparse, mask)
+        return self.catalogue.best(queries, k, sparse, lambda users: query.take(users).mask)
 
     def _search(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of search and neighbours; exact, because the neighbours' scores are not negative."""

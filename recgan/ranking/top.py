@@ -1,30 +1,50 @@
-"""The largest scores of every row, and of a whole catalogue, without sorting a row; with a stated rule for ties.
+"""The largest scores of every row without sorting a row; with a stated rule for ties.
 
-The k-th largest of the maxima of groups of items bounds the k-th largest score from below. Few scores reach the bound,
-and only those are sorted.
+The k-th largest of the maxima of groups of items bounds the k-th largest score from below. Few groups reach the bound,
+and only what is in them is looked at and sorted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from recgan.ranking.blocks import ABSENT
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
-CELLS, BLOCK = 1 << 21, 1 << 14
-"""Scores, and items, that are held at once: few enough to stay in a processor's cache."""
-GROUPS = 8
+GROUPS = 32
 """Groups of items, by the k best that are wanted."""
 LOWEST = np.float32(-3.0e38)
 EMPTY = np.iinfo(np.int64).max
-Mask = Callable[[np.ndarray, slice, int], None]
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Users with items that may be among their k best, user by user.
+
+    Args:
+        rows: the user's row, ascending, (P,) int64.
+        items: item numbers, (P,) int64.
+        values: scores or keys that are ordered like them, (P,).
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+
+    def take(self, kept: np.ndarray) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(self.rows[kept], self.items[kept], self.values[kept])
+
+    @classmethod
+    def joined(cls, parts: list[Pairs]) -> Pairs:
+        """All pairs of some parts, user by user."""
+        if len(parts) == 1:
+            return parts[0]
+        rows = np.concatenate([part.rows for part in parts])
+        order = np.argsort(rows.astype(np.uint16) if len(rows) and rows.max() < 1 << 16 else rows, kind="stable")
+        items, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("items", "values"))
+        return cls(rows[order], items[order], values[order])
 
 
 def top_items(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,117 +64,83 @@ def top_items(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     k = min(k, scores.shape[1])
     if not k or not len(scores):
         return np.full((len(scores), k), ABSENT, np.int64), np.full((len(scores), k), -np.inf, np.float32)
-    bound = _largest(_maxima(scores, k), k).min(axis=1)
-    return _lists(_reaching(scores, bound), len(scores), k)
+    groups = Groups.of(scores, k)
+    bound = np.maximum(largest(groups.maxima, k).min(axis=1), LOWEST)
+    return lists(groups.reaching(bound), len(scores), k)
 
 
-def scan(
-    columns: np.ndarray, queries: np.ndarray, k: int, extra: csr_matrix | None = None, mask: Mask | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The k items with the largest inner products, found by reading every item.
-
-    In one thread that takes about as long as the matrix product.
+@dataclass(frozen=True)
+class Groups:
+    """A block of scores, cut into groups of items: item i stands in group i modulo G; what fills no group is alone.
 
     Args:
-        columns: item vectors, (N, Q) float32, finite.
-        queries: (B, Q) float32, finite.
-        k: how many.
-        extra: what is added to the inner products, (B, N) sparse float32.
-        mask: called with scores (b, m), the slice of the B users and the first of the m items; sets in place what
-            must not come to -inf.
-
-    Returns:
-        Item numbers (B, min(k, N)) int64 and scores, float32, descending, equal ones by ascending number; -1 and -inf
-        behind the end of a short list.
-
-    Example:
-        >>> scan(np.eye(3, dtype=np.float32), np.array([[0.1, 0.9, 0.5]], np.float32), 2)[0].tolist()
-        [[1, 2]]
+        cube: scores, or keys that are ordered like them, (B, size, G).
+        alone: those of the last items, fewer than the size of a group, (B, rest).
+        maxima: of the groups and, behind them, of those alone, (B, G + rest).
     """
-    k = min(k, len(columns))
-    numbers = np.full((len(queries), k), ABSENT, np.int64)
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    vectors, step = torch.from_numpy(columns), CELLS // min(BLOCK, max(1, len(columns)))
-    for start in range(0, len(queries) if k else 0, step):
-        users = slice(start, min(start + step, len(queries)))
-        added = None if extra is None else extra[users]
-        pairs = _shortlist(vectors, torch.from_numpy(queries[users]), k, added, mask, users)
-        numbers[users], scores[users] = _lists(pairs, users.stop - start, k)
-    return numbers, scores
+
+    cube: np.ndarray
+    alone: np.ndarray
+    maxima: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, k: int) -> Groups:
+        """Groups of the scores (B, m) that are fit for the k best."""
+        n_users, n_items = scores.shape
+        size = max(1, n_items // (GROUPS * max(1, k)))
+        whole = n_items // size * size
+        cube, alone = scores[:, :whole].reshape(n_users, size, whole // size), scores[:, whole:]
+        maxima = scores if size == 1 else np.concatenate([cube.max(axis=1), alone], axis=1)
+        return cls(cube, alone, maxima)
+
+    def reaching(self, bound: np.ndarray, first: int = 0) -> Pairs:
+        """The pairs whose scores reach the bound of their row, (B,); `first` is the number of the first item."""
+        (_, size, n_groups), rest = self.cube.shape, self.alone.shape[1]
+        flat = np.flatnonzero(self.maxima >= bound[:, None])
+        rows = flat // (n_groups + rest)
+        groups = flat - rows * (n_groups + rest)
+        if size == 1:
+            return Pairs(rows, groups + first, self.maxima.ravel()[flat])
+        if rest:
+            lonely = groups >= n_groups
+            single = Pairs(
+                rows[lonely], groups[lonely] + (size - 1) * n_groups + first, self.maxima.ravel()[flat[lonely]]
+            )
+            rows, groups = rows[~lonely], groups[~lonely]
+        members = self.cube[rows, :, groups]  # (H, size)
+        hit = np.flatnonzero(members >= bound[rows][:, None])
+        group = hit // size
+        items = groups[group] + (hit - group * size) * n_groups + first
+        found = Pairs(rows[group], items, members.ravel()[hit])
+        return Pairs.joined([found, single]) if rest else found
 
 
-def _shortlist(
-    vectors: torch.Tensor,
-    queries: torch.Tensor,
-    k: int,
-    extra: csr_matrix | None,
-    mask: Mask | None,
-    users: slice,
-) -> Pairs:
-    """Every pair that may be among the k best of its user, user by user: users, items and scores, (P,) each.
-
-    The items are read in blocks; what is known of the k-th best so far decides what of a block is kept.
-    """
-    maxima = np.empty((len(queries), 0), np.float32)
-    kept: list[Pairs] = []
-    for first in range(0, len(vectors), BLOCK):
-        block = slice(first, min(first + BLOCK, len(vectors)))
-        scores = (queries @ vectors[block].T).numpy()
-        if extra is not None:
-            scores += (extra if len(vectors) <= BLOCK else extra[:, block]).toarray()
-        if mask is not None:
-            mask(scores, users, first)
-        maxima = _largest(np.concatenate([maxima, _maxima(scores, k)], axis=1), k)
-        bound = maxima.min(axis=1) if maxima.shape[1] == k else np.full(len(maxima), -np.inf, np.float32)
-        kept.append(_reaching(scores, bound, first))
-    return kept[0] if len(kept) == 1 else _joined(kept)
-
-
-def _maxima(scores: np.ndarray, k: int) -> np.ndarray:
-    """Maxima of groups of items, (B, G)."""
-    n_items = scores.shape[1]
-    size = max(1, n_items // (GROUPS * k))
-    n_groups = n_items // size
-    if size == 1:
-        return scores
-    grouped = scores[:, : size * n_groups].reshape(len(scores), size, n_groups).max(axis=1)
-    return np.concatenate([grouped, scores[:, size * n_groups :]], axis=1)
-
-
-def _largest(values: np.ndarray, k: int) -> np.ndarray:
+def largest(values: np.ndarray, k: int) -> np.ndarray:
     """The k largest of every row, in no order, or all where there are fewer."""
     place = values.shape[1] - k
     return values if place <= 0 else np.partition(values, place, axis=1)[:, place:]
 
 
-def _reaching(scores: np.ndarray, bound: np.ndarray, first: int = 0) -> Pairs:
-    """The finite scores (B, m) that reach the bound of their row (B,), row by row."""
-    flat = np.flatnonzero(scores >= np.maximum(bound, LOWEST)[:, None])
-    rows = flat // scores.shape[1]
-    return rows, flat - rows * scores.shape[1] + first, scores.ravel()[flat]
-
-
-def _joined(parts: list[Pairs]) -> Pairs:
-    rows, items, values = (np.concatenate(some) for some in zip(*parts, strict=True))
-    order = np.argsort(rows, kind="stable")
-    return rows[order], items[order], values[order]
-
-
-def _lists(pairs: Pairs, n_rows: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+def lists(pairs: Pairs, n_rows: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best pairs of every row, by score and then by item: numbers and scores, (n_rows, k) each.
 
     One integer holds both in their order: the bits of a float grow with it, once those of negative ones are flipped.
     """
-    rows, items, values = pairs
-    first = np.searchsorted(rows, np.arange(n_rows + 1))
-    keys = np.full((n_rows, max(k, int(np.diff(first).max(initial=0)))), EMPTY)
-    bits = _flipped((values + np.float32(0.0)).view(np.int32))  # + 0: no negative zero
-    keys[rows, np.arange(len(rows)) - first[rows]] = (-bits.astype(np.int64) << 32) + items
+    bits = _flipped((pairs.values + np.float32(0.0)).view(np.int32))  # + 0: no negative zero
+    keys = padded(pairs.rows, (-bits.astype(np.int64) << 32) + pairs.items, n_rows, k, EMPTY)
     keys.sort(axis=1)
     keys = keys[:, :k]
     there = keys != EMPTY
     scores = _flipped((-(keys >> 32)).astype(np.int32)).view(np.float32)
     return np.where(there, keys & 0xFFFFFFFF, ABSENT), np.where(there, scores, np.float32(-np.inf))
+
+
+def padded(rows: np.ndarray, values: np.ndarray, n_rows: int, least: int, empty: int) -> np.ndarray:
+    """What belongs to every row (P,), ascending, as a table (n_rows, at least `least`) filled up with `empty`."""
+    first = np.searchsorted(rows, np.arange(n_rows + 1))
+    table = np.full((n_rows, max(least, int(np.diff(first).max(initial=0)))), empty, values.dtype)
+    table[rows, np.arange(len(rows)) - first[rows]] = values
+    return table
 
 
 def _flipped(bits: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from tables import Sheet
 
 from recgan.histories import Histories
 from recgan.ranking import Query
-from recgan.ranking.top import scan
+from recgan.ranking.catalogue import Catalogue
 
 HERE = Path(__file__).parent
 SEEN, ROUNDS, SCORES = 100, 5, 40_000_000
@@ -70,11 +70,8 @@ def by_recgan(case: Case) -> Callable[[], Lists]:
     columns, queries, seen = factors(case)
     blocked = Histories.from_lists(list(seen), case.items)
     query = Query(blocked, blocked, np.zeros((len(queries), 0), np.float32))
-
-    def mask(scores: np.ndarray, users: slice, first: int) -> None:
-        query.take(np.arange(users.start, users.stop)).mask(scores, first)
-
-    return lambda: scan(columns, queries, case.n, mask=mask)[0]
+    catalogue = Catalogue(columns)
+    return lambda: catalogue.best(queries, case.n, masks=lambda users: query.take(users).mask)[0]
 
 
 def by_implicit(case: Case) -> Callable[[], Lists]:

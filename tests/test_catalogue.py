@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from recgan.ranking import catalogue, rough, threads, top
+from recgan.ranking.catalogue import Catalogue
+from recgan.ranking.rough import RoughPass
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@contextmanager
+def sizes(**values):
+    """Other sizes of blocks, portions and groups, and whether a rough pass goes before."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in values.items():
+            patch.setattr(top if name == "GROUPS" else rough if name == "OFTEN" else catalogue, name, value)
+        yield
+
+
+def refusing(refused):
+    def masks(users):
+        def mask(scores, first):
+            lowest = -np.inf if scores.dtype == np.float32 else np.iinfo(np.int16).min
+            scores[refused[users, first : first + scores.shape[1]]] = lowest
+
+        return mask
+
+    return masks
+
+
+def assert_sorted(numbers, scores, whole, k):
+    """That lists are the whole rows, sorted."""
+    k = min(k, whole.shape[1])
+    assert numbers.shape == scores.shape == (len(whole), k)
+    for user, row in enumerate(whole):
+        best = np.lexsort((np.arange(len(row)), -row))[:k]
+        best = best[np.isfinite(row[best])]
+        assert numbers[user].tolist() == best.tolist() + [-1] * (k - len(best))
+        assert scores[user, : len(best)].tolist() == row[best].tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS, st.integers(1, 60), st.integers(1, 5), st.integers(0, 70), st.booleans())
+def test_a_search_is_the_whole_product_sorted(seed, n_items, n_users, k, with_extra):
+    random = np.random.default_rng(seed)
+    columns = random.integers(-2, 3, (n_items, 3)).astype(np.float32)  # many ties, no rounding
+    queries = random.integers(-2, 3, (n_users, 3)).astype(np.float32)
+    extra = random.integers(0, 3, (n_users, n_items)).astype(np.float32) * with_extra
+    refused = random.random((n_users, n_items)) < random.random()
+    with sizes(
+        BLOCK=int(random.integers(1, 20)), CELLS=int(random.integers(20, 80)), GROUPS=int(random.integers(1, 5))
+    ):
+        asked = csr_matrix(extra) if with_extra else None
+        numbers, scores = Catalogue(columns).best(queries, k, asked, refusing(refused))
+    assert_sorted(numbers, scores, np.where(refused, -np.inf, queries @ columns.T + extra), k)
+
+
+@settings(max_examples=150, deadline=None)
+@given(SEEDS, st.integers(1, 90), st.integers(1, 20), st.integers(1, 95), st.sampled_from([1.0, 2.0**40, 2.0**-140]))
+def test_a_search_with_a_rough_pass_is_the_whole_product_sorted(seed, n_items, n_users, k, scale):
+    random = np.random.default_rng(seed)
+    columns = random.integers(-700, 701, (n_items, 3)).astype(np.float32)  # more bits than a bfloat16 has
+    columns[random.random(n_items) < 0.2] = columns[0]
+    columns[random.random(n_items) < 0.1] = 0.0
+    queries = random.integers(-700, 701, (n_users, 3)).astype(np.float32)
+    queries[random.random(n_users) < 0.1] = 0.0
+    refused = random.random((n_users, n_items)) < random.random() * 0.7
+    few = {"CELLS": int(random.integers(20, 400)), "OFTEN": int(random.integers(1, 9))}
+    with sizes(BLOCK=int(random.integers(1, 40)), SEVERAL=1, MANY=0, fast=lambda: True, **few):
+        numbers, scores = Catalogue(columns * np.float32(scale)).best(queries, k, masks=refusing(refused))
+    assert_sorted(numbers, scores, np.where(refused, -np.inf, (queries @ columns.T) * np.float32(scale)), k)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS, st.integers(1, 40), st.integers(1, 300), st.floats(-30.0, 30.0))
+def test_rough_pairs_hold_all_of_the_k_best_of_every_user_that_is_answered(seed, k, width, power):
+    random = np.random.default_rng(seed)
+    columns = (random.standard_normal((400, width)) * 10.0 ** random.uniform(-3, 3, (400, 1))).astype(np.float32)
+    queries = (random.standard_normal((9, width)) * 10.0**power).astype(np.float32)
+    pairs, answered = RoughPass(columns, 150).pairs(queries, k)
+    whole = queries.astype(np.float64) @ columns.T.astype(np.float64)
+    for user in np.flatnonzero(answered):
+        best = np.argsort(-whole[user], kind="stable")[:k]
+        assert set(best.tolist()) <= set(pairs.items[pairs.rows == user].tolist())
+
+
+def test_most_users_are_answered_by_the_rough_pass():
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((size, 64)).astype(np.float32) for size in (5000, 40))
+    pairs, answered = RoughPass(columns, 2000).pairs(queries, 50)
+    assert answered.all()
+    assert 50 * 40 <= len(pairs.rows) < 1.5 * 50 * 40
+
+
+@pytest.mark.parametrize("huge", [1e30, 3e38])
+def test_scores_that_would_overflow_are_left_to_the_exact_pass(huge):
+    columns = np.array([[huge], [1.0], [2.0]], np.float32)
+    _, answered = RoughPass(columns, 2).pairs(np.array([[1e10]], np.float32), 1)
+    assert not answered.any()
+
+
+def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside_it():
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((size, 24)).astype(np.float32) for size in (3000, 300))
+    before, found = torch.get_num_threads(), {}
+    for rough_first in (False, True):
+        with sizes(CELLS=60_000, SEVERAL=1, fast=lambda first=rough_first: first):
+            for n_threads in (1, 2, 3):
+                torch.set_num_threads(n_threads)
+                try:
+                    whole = Catalogue(columns)
+                    with ThreadPoolExecutor(4) as callers:
+                        same = list(callers.map(lambda _, some=whole: some.best(queries, 20), range(4)))
+                    assert torch.get_num_threads() == n_threads
+                finally:
+                    torch.set_num_threads(before)
+                for numbers, scores in same:
+                    wanted = found.setdefault(rough_first, (numbers, scores))
+                    np.testing.assert_array_equal(numbers, wanted[0])
+                    np.testing.assert_array_equal(scores, wanted[1])
+    np.testing.assert_array_equal(found[False][0], found[True][0])
+
+
+def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert threads.each(lambda _: torch.get_num_threads(), range(20)) == [1] * 20
+        assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            threads.each(lambda portion: 1 // portion, [2, 1, 0])
+    finally:
+        torch.set_num_threads(before)
