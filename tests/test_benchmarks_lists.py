@@ -71,7 +71,18 @@ def test_dial(measured, capsys):
     assert (np.diff(dial[:, 2]) > -0.01).all()
     assert dial[0].tolist() == curves["MMR"][0]
     assert dial[-1][5] > 0.0 == dial[0][5]
-    assert "Dial minus knob" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Dial minus knob" in out
+    assert "Share of what all reach together" in out
+
+
+def test_the_tables_of_a_stored_result_need_no_data(measured, tmp_path, capsys):
+    path = tmp_path / "dial.json"
+    path.write_text(json.dumps(measured("dial")), encoding="utf-8")
+    told = capsys.readouterr().out
+    options = ["--data", str(tmp_path), "--set", "ml-1m", "--out", str(path), "--stored", "--table", "markdown"]
+    assert generator.main(["dial", *options]) == 0
+    assert capsys.readouterr().out == told
 
 
 def test_calibration(measured, capsys):
@@ -100,3 +111,40 @@ def test_a_margin_is_the_distance_from_the_knob_at_the_same_accuracy():
     margins = dial_curves._margins(curves, "diversity, vectors")["diversity beside MMR"]
     assert margins[:2] == pytest.approx([0.0, 0.1])
     assert margins[2] is None
+
+
+def front_curves():
+    """Levels of NDCG@10 from .5 to .4; categories without values, one knob for each other axis that gains."""
+
+    def point(ndcg, *gains):
+        return [ndcg, None, *(1.0 + gain for gain in gains)]
+
+    start = point(0.5, 0.0, 0.0, 0.0, 0.0)
+    return {
+        "dial": [start, point(0.4, 0.2, 0.2, 0.2, 0.2)],
+        "MMR": [start, point(0.4, 0.4, 0.0, 0.0, 0.0)],
+        "popularity weight": [start, point(0.4, -0.3, 0.2, 0.1, 0.0)],
+        "Gumbel temperature": [start, point(0.45, 0.0, 0.0, 0.0, 0.4), point(0.2, 0.0, 0.0, 0.0, 0.9)],
+    }
+
+
+def test_a_share_is_what_a_curve_gains_of_what_the_best_gains_at_equal_accuracy():
+    shares = dial_curves.fronts(front_curves())
+    assert np.isnan(shares["dial"][0])
+    assert shares["dial"][1:4] == pytest.approx([0.5, 1.0, 1.0])
+    assert shares["MMR"][1:5] == pytest.approx([1.0, 0.0, 0.0, 0.0])
+    assert shares["popularity weight"][1:5] == pytest.approx([0.0, 1.0, 0.5, 0.0])
+    assert shares["Gumbel temperature"][4] == pytest.approx(1.0)
+
+
+def test_all_axes_at_once_are_the_mean_of_the_gains():
+    shares = dial_curves.fronts(front_curves())
+    assert shares["dial"][5] == pytest.approx(1.0)
+    assert shares["MMR"][5] == pytest.approx(0.25 / np.mean([0.5, 1.0, 1.0, 0.2 / 0.5]))
+
+
+def test_the_dial_is_held_against_the_best_knob_of_an_axis_whichever_it_is():
+    beside = dial_curves._beside_best(front_curves())
+    assert beside["diversity, vectors"] == pytest.approx([0.0, -0.2])
+    assert beside["coverage"] == pytest.approx([0.0, 0.0])
+    assert beside["novelty"] == pytest.approx([0.0, 0.1])

@@ -23,6 +23,8 @@ KNOBS = {
 AXES = ("NDCG@10", "diversity, categories", "diversity, vectors", "coverage", "novelty", "variety")
 OWN = {"MMR": "diversity", "popularity weight": "coverage", "Gumbel temperature": "variety"}
 """The axis that each knob is made for; diversity is that of the categories where there are any."""
+LEVELS = 101
+"""Of NDCG@10, at which curves are compared."""
 
 
 @dataclass(frozen=True)
@@ -113,30 +115,91 @@ def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
 
 def _margins(curves: dict[str, list[list[float]]], diverse: str) -> dict[str, list[float | None]]:
     """At every step: how far the dial lies above each knob on its own axis, at the dial's NDCG@10."""
-    found: dict[str, list[float | None]] = {}
+    dial, found = np.array(curves["dial"], float), {}
     for knob, axis in OWN.items():
         column = AXES.index(diverse if axis == "diversity" else axis)
-        points = sorted(curves[knob], key=lambda point: -point[0])
-        accuracy = np.array([point[0] for point in points])
-        reached = np.maximum.accumulate([point[column] for point in points])
+        reached = _reached(curves[knob], column, dial[:, 0])
         found[f"{axis} beside {knob}"] = [
-            None if point[0] < accuracy[-1] else float(point[column] - np.interp(-point[0], -accuracy, reached))
-            for point in curves["dial"]
+            float(value) if np.isfinite(value) else None for value in dial[:, column] - reached
         ]
     return found
 
 
+def _reached(curve: Any, column: int, accuracy: np.ndarray) -> np.ndarray:
+    """The most of an axis that a curve reaches at levels (L,) of NDCG@10, (L,); NaN below its last point."""
+    points = np.array(sorted(curve, key=lambda point: -point[0]), float)
+    most = np.maximum.accumulate(points[:, column])
+    return np.where(accuracy < points[-1, 0], np.nan, np.interp(-accuracy, -points[:, 0], most))
+
+
+def fronts(curves: dict[str, Any]) -> dict[str, list[float]]:
+    """Of what all curves together gain on an axis, the share that each gains alone, mean over equal NDCG@10.
+
+    Levels of NDCG@10 go from the accurate list down to the end of the dial. The last value is of all axes at once: the
+    mean of a point's gains, each as a share of the most that is gained there on the axis.
+
+    Args:
+        curves: points of the dial and of every knob.
+
+    Returns:
+        Name of the curve: a share for every axis behind NDCG@10, and of all at once; NaN for an axis without values.
+    """
+    points = {name: np.array(curve, float) for name, curve in curves.items()}
+    accurate, levels = points["dial"][0], np.linspace(points["dial"][0, 0], points["dial"][:, 0].min(), LEVELS)
+    gains = {name: np.hstack([rows[:, :1], (rows - accurate)[:, 1:]]) for name, rows in points.items()}
+    most = np.array([max(_gained(rows, axis, levels)[-1] for rows in gains.values()) for axis in range(1, len(AXES))])
+    with np.errstate(invalid="ignore"):
+        joint = {name: np.column_stack([rows, _mean_share(rows[:, 1:], most)]) for name, rows in gains.items()}
+    reached = {
+        name: np.array([_gained(rows, axis, levels) for axis in range(1, rows.shape[1])])
+        for name, rows in joint.items()
+    }
+    best = np.max(list(reached.values()), axis=0).mean(axis=1)
+    return {name: (values.mean(axis=1) / best).tolist() for name, values in reached.items()}
+
+
+def _gained(rows: np.ndarray, column: int, levels: np.ndarray) -> np.ndarray:
+    """What a curve gains on an axis at levels of NDCG@10; where it ends above, what it had gained by then."""
+    within = np.maximum(levels, rows[:, 0].min())
+    return np.maximum(_reached(rows, column, within), 0.0)
+
+
+def _mean_share(gains: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Mean over the axes that have values."""
+    return np.asarray((gains / most)[:, np.isfinite(most)].mean(axis=1))
+
+
+def _beside_best(curves: dict[str, Any]) -> dict[str, list[float]]:
+    """Axis: how far the dial lies above the best of the knobs, whichever it is, at every step's NDCG@10."""
+    dial = np.array(curves["dial"], float)
+    knobs = [curves[knob] for knob in KNOBS]
+    return {
+        axis: (dial[:, column] - np.fmax.reduce([_reached(knob, column, dial[:, 0]) for knob in knobs])).tolist()
+        for column, axis in enumerate(AXES)
+        if column
+    }
+
+
 def sheets(result: dict[str, Any]) -> list[Sheet]:
-    """The curves, and the dial beside each knob on the axis that the knob is made for."""
-    title = f"Dial and knobs, {result['set']}, {result['seeds']} seeds"
+    """The curves, the dial beside each knob on its axis and beside the best of them, and what share each reaches."""
+    title, curves = f"Dial and knobs, {result['set']}, {result['seeds']} seeds", result["curves"]
     levels = {"dial": STEPS, **{knob: (0.0, *steps) for knob, steps in KNOBS.items()}}
-    cells = [
-        [f"{name} {level:g}", *("-" if value is None else f"{value:.3f}" for value in point)]
-        for name, curve in result["curves"].items()
+    points = {
+        f"{name} {level:g}": point
+        for name, curve in curves.items()
         for level, point in zip(levels[name], curve, strict=True)
+    }
+    steps = ["", *(f"dial {step:g}" for step in STEPS)]
+    return [
+        Sheet(title, ["", *AXES], _cells(points, ".3f")),
+        Sheet("Dial minus knob at equal NDCG@10", steps, _cells(result["margins"], "+.3f")),
+        Sheet("Dial minus the best knob of the axis at equal NDCG@10", steps, _cells(_beside_best(curves), "+.3f")),
+        Sheet("Share of what all reach together", ["", *AXES[1:], "all at once"], _cells(fronts(curves), ".2f")),
     ]
-    margins = [
-        [name, *("-" if value is None else f"{value:+.3f}" for value in row)] for name, row in result["margins"].items()
-    ]
-    steps = [f"dial {step:g}" for step in STEPS]
-    return [Sheet(title, ["", *AXES], cells), Sheet("Dial minus knob at equal NDCG@10", ["", *steps], margins)]
+
+
+def _cells(rows: dict[str, Any], form: str) -> list[list[str]]:
+    def told(value: float | None) -> str:
+        return "-" if value is None or not np.isfinite(value) else f"{value:{form}}"
+
+    return [[name, *map(told, values)] for name, values in rows.items()]

@@ -9,6 +9,7 @@ compared starts from there. What is finished lies in a folder beside the result:
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seeds", type=int, default=3, help="how many")
     add("--out", type=Path, help="JSON file of the result; results/SUBJECT-SET.json")
     add("--redo", action="store_true", help="measure again what is finished")
+    add("--stored", action="store_true", help="measure nothing: the tables of the result that is there")
     add("--table", choices=["rich", "markdown"], default="rich")
     add("--quick", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -61,8 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write and print."""
     options = parsed(arguments)
     measured, sheets = SUBJECTS[options.subject]
-    result = plain({**measured(options), "quick": options.quick, "environment": environment()})
-    write_json(options.out, result)
+    if options.stored:
+        result = json.loads(options.out.read_text(encoding="utf-8"))
+    else:
+        result = plain({**measured(options), "quick": options.quick, "environment": environment()})
+        write_json(options.out, result)
     console = Console()
     console = console if console.is_terminal else Console(width=WIDTH)
     for sheet in sheets(result):
