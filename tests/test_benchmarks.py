@@ -216,8 +216,8 @@ def test_sources_of_a_rival_and_of_recgan():
     assert not {"baselines/factors.py", "training/run.py"} & {
         f"{path.parent.name}/{path.name}" for path in jobs.sources("EASE")
     }
-    assert "networks.py" in {path.name for path in jobs.sources("SASRec")} - rival
-    assert {path.name for path in jobs.sources("recgan")} >= {"run.py", "networks.py", *rival}
+    assert "encoders.py" in {path.name for path in jobs.sources("SASRec")} - rival
+    assert {path.name for path in jobs.sources("recgan")} >= {"run.py", "encoders.py", *rival}
 
 
 # --- the splits ---

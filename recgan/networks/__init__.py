@@ -1,0 +1,20 @@
+"""The networks: condition encoders, the generator and the discriminator. None of them knows a loss or a data set.
+
+Letters: B users, L history, C condition, Z noise, S draws, D item vector, N items, K candidates, M items of a slate,
+F pair features.
+"""
+
+from recgan.networks.discriminator import Discriminator, build_discriminator
+from recgan.networks.encoders import BagEncoder, SequenceEncoder
+from recgan.networks.generator import Generator, build_generator
+from recgan.networks.layers import Dropout
+
+__all__ = [
+    "BagEncoder",
+    "Discriminator",
+    "Dropout",
+    "Generator",
+    "SequenceEncoder",
+    "build_discriminator",
+    "build_generator",
+]

@@ -1,0 +1,82 @@
+"""The discriminator: the adversary of the generator, and the ranker of the second stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from recgan.config import Config
+from recgan.networks.layers import zero_last
+
+LIKENESS_SCALE = 10.0
+"""Of the squared length of a slate's middle, which is small, so that it is as large as the other features."""
+
+
+class Discriminator(nn.Module):
+    """Judges what the model proposes against real interactions, in two parts that share no weights.
+
+    `realism` plays the adversarial game: are these items together what this user has in one mood? `forward` re-orders
+    the proposals of stage one by what an inner product cannot hold, the pair features. Both start at zero.
+
+    Args:
+        condition_dim: C.
+        vector_dim: D.
+        n_features: F.
+        hidden: width of its layers, H.
+    """
+
+    def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int) -> None:
+        super().__init__()
+        pair = condition_dim + vector_dim
+        self.item = nn.Sequential(nn.Linear(pair, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.slate = nn.Sequential(nn.Linear(2 * hidden + vector_dim + 1, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.head = nn.Sequential(nn.Linear(n_features, hidden // 8), nn.GELU(), nn.Linear(hidden // 8, 1))
+        self.center: Tensor
+        self.spread: Tensor
+        self.register_buffer("center", torch.zeros(n_features))
+        self.register_buffer("spread", torch.ones(n_features))
+        zero_last(self.slate)
+        zero_last(self.head)
+
+    def realism(self, condition: Tensor, slates: Tensor, present: Tensor) -> Tensor:
+        """How real a slate looks for a user; the order of its items does not count (deep sets, Zaheer et al., 2017).
+
+        Args:
+            condition: (B, C) float32.
+            slates: centred item vectors, (B, M, D) float32.
+            present: where an item stands, (B, M) bool, at least one a row.
+
+        Returns:
+            Logits, (B,) float32.
+        """
+        pairs = torch.cat([slates, condition.unsqueeze(1).expand(-1, slates.shape[1], -1)], dim=-1)
+        features, weights = self.item(pairs), (present / present.sum(1, keepdim=True)).unsqueeze(-1)
+        mean = (weights * features).sum(1)  # (B, H)
+        spread = (weights * (features - mean.unsqueeze(1)).square()).sum(1)
+        middle = (weights * slates).sum(1)  # (B, D)
+        likeness = LIKENESS_SCALE * middle.square().sum(1, keepdim=True)
+        together = torch.cat([mean, spread, middle, likeness], dim=1)
+        return self.slate(together).squeeze(-1)  # type: ignore[no-any-return]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Correction of the relevance of K proposals.
+
+        Args:
+            features: pair features, (B, K, F) float32, in their natural units.
+
+        Returns:
+            Logits to be added to the block scores, (B, K) float32.
+        """
+        return self.head((features - self.center) / self.spread).squeeze(-1)  # type: ignore[no-any-return]
+
+
+def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discriminator:
+    """The trained discriminator with these weights, in evaluation mode."""
+    vector_dim = weights["slate.0.weight"].shape[1] - 2 * config.hidden_dim - 1
+    condition_dim = weights["item.0.weight"].shape[1] - vector_dim
+    with torch.device("meta"):
+        discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
+    discriminator.load_state_dict(dict(weights), assign=True)
+    return discriminator.eval().requires_grad_(False)
