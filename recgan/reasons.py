@@ -80,7 +80,7 @@ def _relevance(ranker: Ranker, query: Query, items: np.ndarray) -> tuple[tuple[s
     weight = ranker.blocks.weights.discriminator
     if ranker.judge is not None and weight:
         asked = np.tile(items, (len(query.histories), 1))
-        popular = ranker.blocks.weights.popularity * ranker.blocks.popularity[items]
+        popular = ranker.blocks.fading_weights(query.histories)[1] * ranker.blocks.popularity[items]
         relevance = np.sum(list(parts.values()), axis=0) + popular
         parts[DISCRIMINATOR] = weight * ranker.judge.corrections(query, asked, relevance.astype(np.float32))
     return tuple(parts), np.stack(list(parts.values()), axis=-1).astype(np.float64)
@@ -91,7 +91,7 @@ def _parts(blocks: Blocks, query: Query, items: np.ndarray) -> dict[str, np.ndar
     histories, weights = query.histories, blocks.weights
     wanted = blocks.wanted(query, blocks.conditions(histories))
     vectors = blocks.columns[items, : wanted.shape[1]]
-    parts = {GENERATED: weights.generated * wanted @ vectors.T}
+    parts = {GENERATED: blocks.fading_weights(histories)[0] * wanted @ vectors.T}
     for name in ("dense", "factors"):
         block, weight = getattr(blocks, name), getattr(weights, name)
         if block is not None and weight:

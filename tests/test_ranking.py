@@ -69,11 +69,14 @@ def brute(blocks: Blocks, asked: Query) -> np.ndarray:
     items, mask = asked.histories.window(np.arange(len(asked.histories)), blocks.window)
     with torch.no_grad():
         wanted = generator(torch.from_numpy(items), torch.from_numpy(mask)).numpy()
-        scores = blocks.weights.generated * wanted @ generator.item_vectors().numpy().T
+        fade = 20.0 / (20.0 + np.diff(asked.histories.offsets)[:, None])
+        weights = blocks.weights
+        generated = weights.generated + weights.short_generated * fade
+        scores = generated * (wanted @ generator.item_vectors().numpy().T)
     scores = scores + blocks.weights.dense * blocks.dense.scores(asked.histories)
     scores = scores + blocks.weights.factors * blocks.factors.scores(asked.histories)
     scores = scores + blocks.weights.sparse * blocks.sparse.scores(asked.histories).toarray()
-    return scores + blocks.weights.popularity * blocks.popularity
+    return scores + (weights.popularity + weights.short_popularity * fade) * blocks.popularity
 
 
 ALONE_AND_TOGETHER = [
@@ -82,6 +85,7 @@ ALONE_AND_TOGETHER = [
     Weights(generated=0.0, factors=1.0),
     Weights(generated=0.0, sparse=1.0),
     Weights(dense=3.0, factors=2.0, sparse=40.0, popularity=0.3),
+    Weights(dense=3.0, popularity=-0.1, short_generated=0.5, short_popularity=2.0),
 ]
 
 

@@ -18,7 +18,7 @@ from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import Trend
 from recgan.ranking import Query, Ranker, Weights
-from recgan.training import closed, phases
+from recgan.training import closed, phases, short
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
@@ -587,7 +587,8 @@ def validation_of(histories: Histories, metric: str = "ndcg@5") -> Validation:
 def test_proposals_are_ranked_as_the_whole_catalogue_is(model):
     some, validation = model._blocks, validation_of(model._histories)
     proposals = propose(some, validation)
-    for weights in (Weights(), Weights(dense=2.0, factors=1.0, sparse=3.0, popularity=0.2)):
+    together = Weights(dense=2.0, factors=1.0, sparse=3.0, popularity=0.2)
+    for weights in (Weights(), together, dataclasses.replace(together, short_generated=0.5, short_popularity=0.7)):
         served, _ = Ranker(dataclasses.replace(some, weights=weights), None, 1).rank(validation.query, 5)
         np.testing.assert_array_equal(proposals.ranked(weights, 5), served)
 
@@ -601,3 +602,27 @@ def test_least_squares_climb_from_where_they_start(interactions, monkeypatch):
     np.testing.assert_array_equal(found.fit(validation.query.histories).columns, found.block.columns)
     monkeypatch.setattr(closed, "FACTORS_COST", 0.0)
     assert ClosedForms(validation.query.histories, validation, seed=0).factors().settings["rank"] <= 32
+
+
+def test_short_histories_are_cut_from_longer_ones(interactions):
+    users, items = (Vocabulary.of(interactions[name]) for name in ("user_id", "item_id"))
+    validation = validation_of(Histories.from_frame(interactions, users, items))
+    for one in short.shortened(validation, seed=0):
+        length = one.query.histories.lengths[0]
+        assert (one.query.histories.lengths == length).all()
+        assert len(one) == (validation.query.histories.lengths > length).sum()
+        assert one.query.blocked.lengths.min() > length  # what was cut away stays out of the lists
+
+
+@pytest.mark.parametrize("liked", [True, False])
+def test_popularity_counts_more_for_short_histories_where_it_helps(model, liked, monkeypatch):
+    """Everybody holds out what is popular, or what is least so; the blocks know nothing of it."""
+    histories = model._histories
+    order = np.argsort(-model._blocks.popularity if liked else model._blocks.popularity, kind="stable")
+    held = Histories.from_lists([order[:5]] * len(histories), histories.n_items)
+    nothing = Histories.from_lists([np.empty(0, np.int64)] * len(histories), histories.n_items)
+    query = Query(histories, nothing, np.zeros((len(histories), 0), np.float32))
+    validation = Validation(query, held, held.lengths, "ndcg@5")
+    monkeypatch.setattr(short, "FEWEST", 1)
+    chosen = short.choose_short(model._blocks, validation, Weights(), 0)
+    assert chosen.short_popularity > 0.0 if liked else chosen == Weights()

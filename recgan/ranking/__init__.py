@@ -1,7 +1,7 @@
 """From blocks of scores to ranked lists."""
 
 from recgan.ranking.arranging import Dial, arranged
-from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights
+from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights, fading
 from recgan.ranking.limits import Classes, Pins
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
 from recgan.ranking.top import top_items
@@ -19,5 +19,6 @@ __all__ = [
     "Ranker",
     "Weights",
     "arranged",
+    "fading",
     "top_items",
 ]

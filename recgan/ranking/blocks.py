@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CELLS = 1 << 24
 """Most scores held at once."""
+SHORT = 20.0
+"""Items of a history at which half is left of what counts for short ones."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ def _inside(table: Histories, items: slice) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Weights:
-    """What each part counts, chosen on validation data; `unknown` is the generated block's share without a history."""
+    """What each part counts, chosen on validation data.
+
+    `unknown` is the generated block's share without a history. The two that are called short count in addition while
+    a history is short, as `fading` says.
+    """
 
     generated: float = 1.0
     dense: float = 0.0
@@ -121,6 +127,18 @@ class Weights:
     popularity: float = 0.0
     discriminator: float = 0.0
     unknown: float = 1.0
+    short_generated: float = 0.0
+    short_popularity: float = 0.0
+
+
+def fading(lengths: np.ndarray) -> np.ndarray:
+    """How much is left of what counts for short histories: `SHORT / (SHORT + length)`, (B,) int64 -> (B, 1) float32.
+
+    Example:
+        >>> fading(np.array([0, 20, 60])).tolist()
+        [[1.0], [0.5], [0.25]]
+    """
+    return np.asarray(SHORT / (SHORT + lengths[:, None]), np.float32)
 
 
 @dataclass(frozen=True)
@@ -172,8 +190,14 @@ class Blocks:
     def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
         closed = [weight * block.queries(histories) for block, weight in self._closed()]
-        popularity = np.full((len(wanted), 1), self.weights.popularity, np.float32)
-        return np.concatenate([self.weights.generated * wanted, *closed, popularity], axis=1).astype(np.float32)
+        generated, popularity = self.fading_weights(histories)
+        return np.concatenate([generated * wanted, *closed, popularity], axis=1).astype(np.float32)
+
+    def fading_weights(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+        """What the generated block and popularity count for B users, (B, 1) float32 each."""
+        weights, fade = self.weights, fading(histories.lengths)
+        generated = np.float32(weights.generated) + np.float32(weights.short_generated) * fade
+        return generated, np.float32(weights.popularity) + np.float32(weights.short_popularity) * fade
 
     def sparse_scores(self, histories: Histories) -> csr_matrix | None:
         """Weighted scores of the linear block's rows, (B, N) sparse float32, or None without them."""

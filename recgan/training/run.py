@@ -198,7 +198,7 @@ class Run:
         def value(weights: Weights) -> float:
             return float(validation.values(proposals.ranked(weights, validation.k)).mean())
 
-        linear_only = replace(chosen, generated=0.0, popularity=0.0)
+        linear_only = replace(chosen, generated=0.0, popularity=0.0, short_generated=0.0, short_popularity=0.0)
         if not any(getattr(chosen, name) for name in LINEAR):
             linear_only = replace(linear_only, **{self.phases.strongest: 1.0})
         noise = blocks.noise[np.arange(len(validation)) % len(blocks.noise)]

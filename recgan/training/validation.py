@@ -11,7 +11,7 @@ import pandas as pd
 
 from recgan import metrics
 from recgan.histories import Histories
-from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, top_items
+from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, fading, top_items
 from recgan.schema import USER
 from recgan.splits import Holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -203,7 +203,10 @@ def _propose_chunk(blocks: Blocks, query: Query) -> Proposals:
     united = united[:, : max(1, int((united != beyond).sum(axis=1).max()))]
     united = np.where(united == beyond, ABSENT, united)
     safe = np.where(united == ABSENT, 0, united)
-    return Proposals(united, {name: np.take_along_axis(score, safe, 1) for name, score in scores.items()})
+    found = {name: np.take_along_axis(score, safe, 1) for name, score in scores.items()}
+    fade = fading(query.histories.lengths)
+    found |= {f"short_{name}": fade * found[name] for name in ("generated", "popularity")}
+    return Proposals(united, found)
 
 
 def block_scores(blocks: Blocks, query: Query) -> dict[str, np.ndarray]:

@@ -1,0 +1,76 @@
+"""What counts more while a history is too short to say much: the generated block, and what is popular."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from recgan.ranking import Blocks, Weights
+from recgan.training.validation import Proposals, Validation, propose, units
+
+LENGTHS = (1, 3, 10, 30)
+"""Lengths to which histories are cut, so that users who are new stand beside those who are not."""
+FEWEST, MOST = 50, 2000
+"""Users who must have a longer history for a length to be tried, and most users of a length."""
+GENERATED = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+"""Steps in the weight of the generated block, and in the unit of popularity."""
+
+Case = tuple[Validation, Proposals]
+
+
+def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed: int) -> Weights:
+    """The weights with what short histories need in addition.
+
+    Validation users are asked for as they are, and with their histories cut to a few items. The best mean of the
+    relative gains is taken among the choices that are not worse for the users as they are, beyond one standard error.
+
+    Args:
+        blocks: stage one with the weights under which every block proposes.
+        validation: who shall like it.
+        weights: chosen for the users as they are.
+        seed: of the items that are kept of a history without order.
+
+    Returns:
+        The weights; unchanged where nothing better is found.
+    """
+    whole = validation.first(MOST)
+    cases = [(one, propose(blocks, one)) for one in (whole, *shortened(whole, seed))]
+    unit = units(cases[0][1])
+    step = weights.generated * unit["generated"] / unit["popularity"]
+    before = [_values(case, weights) for case in cases]
+    best, best_gain = weights, 1.0
+    for generated in GENERATED if weights.generated else (0.0,):
+        for popularity in POPULARITY:
+            tried = replace(weights, short_generated=generated * weights.generated, short_popularity=popularity * step)
+            after = [_values(case, tried) for case in cases]
+            gain = float(np.mean([new.mean() / max(old.mean(), 1e-9) for new, old in zip(after, before, strict=True)]))
+            if gain > best_gain and not _worse(after[0], before[0]):
+                best, best_gain = tried, gain
+    return best
+
+
+def shortened(validation: Validation, seed: int) -> list[Validation]:
+    """The users whose histories are longer than a few items, with only so many of them: the newest, or random ones."""
+    histories = validation.query.histories
+    random = np.random.default_rng(seed).random(len(histories.items))
+    ranks = histories.ranks(-np.arange(len(random), dtype=np.float64) if histories.ordered else random)
+    cut = []
+    for length in LENGTHS:
+        longer = np.flatnonzero(histories.lengths > length)
+        if len(longer) >= FEWEST:
+            short = replace(validation.query, histories=histories.part(ranks < length))
+            cut.append(replace(validation, query=short).take(longer))
+    return cut
+
+
+def _values(case: Case, weights: Weights) -> np.ndarray:
+    validation, proposals = case
+    return validation.values(proposals.ranked(weights, validation.k))
+
+
+def _worse(after: np.ndarray, before: np.ndarray) -> bool:
+    """Whether the users' mean falls by more than one standard error of their differences."""
+    change = after - before
+    return bool(change.mean() < -change.std() / np.sqrt(len(change)))
