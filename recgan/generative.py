@@ -20,10 +20,11 @@ from recgan.features import category_flags
 from recgan.fidelity import spread
 from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey
 from recgan.index import ItemIndex
+from recgan.preferences import Reader, Statement
 from recgan.ranking import Blocks, Classes, Query, Ranker
 from recgan.rules import Rules
 from recgan.schema import RANK, USER
-from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
+from recgan.serving import Audience, BaseRecommender, _check_n, _id_series, _refuse_repeats
 
 MOOD, NAME, UNCERTAINTY = "mood", "name", "uncertainty"
 NEAREST, GAP = "nearest_item_id", "gap"
@@ -53,6 +54,19 @@ class Generative(BaseRecommender):
         if bounded[0] != asked:
             bounded = self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())
         return replace(query, classes=bounded[1], pins=pins_of(rules, users, self._items, query))
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._items, self._category_flags)
+
+    def _stated(self, audience: Audience, preferences: Any) -> Statement:
+        said = super()._stated(audience, preferences)
+        if said.categories.any() and self._blocks.preferences is None:
+            raise ConfigError(
+                "preferences: this model has not learned what stated categories mean: it was trained by an older "
+                "version, interrupted, or on too little; train it anew, or state items"
+            )
+        return said
 
     @cached_property
     def _category_flags(self) -> pd.DataFrame:

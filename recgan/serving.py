@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
 from recgan.histories import Histories, offsets_of
 from recgan.interactions import checked
+from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import ABSENT, Query
 from recgan.rules import Rules
 from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids, shown
@@ -34,17 +36,20 @@ class Audience:
         numbers: their numbers, (B,) int64, -1 for a user that the model has not seen.
         histories: what is known of them.
         fallback: whether nothing is known and the unconditional list is served, (B,) bool.
+        said: what they state of themselves; None where they were not asked.
     """
 
     ids: pd.Series
     numbers: np.ndarray
     histories: Histories
     fallback: np.ndarray
+    said: Statement | None = None
 
     def take(self, rows: np.ndarray) -> Audience:
         """Some of the users."""
         ids = self.ids.iloc[rows].reset_index(drop=True)
-        return Audience(ids, self.numbers[rows], self.histories.take(rows), self.fallback[rows])
+        said = None if self.said is None else self.said.take(rows)
+        return Audience(ids, self.numbers[rows], self.histories.take(rows), self.fallback[rows], said)
 
 
 class BaseRecommender(ABC):
@@ -91,12 +96,13 @@ class BaseRecommender(ABC):
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
         rules: Rules | Mapping[str, Any] | None = None,
+        preferences: Any = None,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for one user.
 
         Args:
-            user_id: the caller's id; may be left out when a history is given.
+            user_id: the caller's id; may be left out when a history or preferences are given.
             n: most items in the list.
             history: item ids, oldest first, or a frame with item_id; replaces the stored history.
             items: ids of the only items that may be listed.
@@ -106,21 +112,27 @@ class BaseRecommender(ABC):
                 frame ("skip") or an UnknownUserError ("raise").
             explore: 0 for the accurate list, up to 1 for the adventurous one.
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
+            preferences: what the user states, `recgan.preferences.Preferences` or a dictionary with some of
+                categories (that they like), items (that they like) and avoid (categories and items).
             seed: of what is random at explore > 0.
 
         Returns:
             A frame user_id, item_id, rank (1.., int64), score (float64), best first.
 
         Raises:
-            ConfigError: for a bad n, explore, rule or on_unknown, or neither user nor history.
+            ConfigError: for a bad n, explore, rule or on_unknown, or neither user nor history nor preferences.
+            DataError: for preferences that the catalogue does not know.
             UnknownUserError: for an unknown user under on_unknown="raise".
         """
         if user_id is None and history is None:
-            raise ConfigError("recommend: give a user_id, a history, or both")
+            if preferences is None:
+                raise ConfigError("recommend: give a user_id, a history, preferences, or several of them")
+            history = []
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
+        options |= {"explore": explore, "rules": rules, "preferences": preferences, "seed": seed}
         if history is None:
-            return self.recommend_batch([user_id], n, **options, explore=explore, rules=rules, seed=seed)
-        return self._serve(self._one(user_id, history), n, **options, explore=explore, rules=rules, seed=seed)
+            return self.recommend_batch([user_id], n, **options)
+        return self._serve(self._one(user_id, history), n, **options)
 
     def recommend_batch(
         self,
@@ -134,6 +146,7 @@ class BaseRecommender(ABC):
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
         rules: Rules | Mapping[str, Any] | None = None,
+        preferences: Any = None,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for many users.
@@ -149,6 +162,7 @@ class BaseRecommender(ABC):
             on_unknown: "fallback", "skip" or "raise", as in `recommend`.
             explore: 0 for the accurate list, up to 1 for the adventurous one.
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
+            preferences: what all of them state, as in `recommend`, or {user_id: what that user states}.
             seed: of what is random at explore > 0.
 
         Returns:
@@ -157,12 +171,14 @@ class BaseRecommender(ABC):
 
         Raises:
             ConfigError: for a bad n, explore, rule or on_unknown.
-            DataError: when a user is asked for twice or ids are of the wrong type.
+            DataError: when a user is asked for twice, ids are of the wrong type, or for preferences that the catalogue
+                does not know.
             UnknownUserError: for an unknown user under on_unknown="raise".
         """
         audience = self._known(users) if histories is None else self._given(users, histories)
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        return self._serve(audience, n, **options, explore=explore, rules=rules, seed=seed)
+        options |= {"explore": explore, "rules": rules, "preferences": preferences, "seed": seed}
+        return self._serve(audience, n, **options)
 
     def _serve(
         self,
@@ -175,11 +191,16 @@ class BaseRecommender(ABC):
         on_unknown: str,
         explore: float,
         rules: Rules | Mapping[str, Any] | None,
+        preferences: Any,
         seed: int,
     ) -> pd.DataFrame:
         n, explore, rules = _check_n(n), _check_explore(explore), Rules.of(rules)
+        if preferences is not None:
+            audience = _telling(audience, self._stated(audience, preferences))
         audience = _apply_policy(audience, on_unknown)
         query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
+        if audience.said is not None:
+            query = _preferring(query, audience.said)
         if rules != Rules():
             query = replace(self._ruled(query, audience.ids, rules), rules=rules)
         if explore:
@@ -201,6 +222,14 @@ class BaseRecommender(ABC):
             unlimited=unlimited,
             seen=None if exclude is None else seen,
         )
+
+    def _stated(self, audience: Audience, preferences: Any) -> Statement:
+        """What the users state, in numbers of the catalogue."""
+        return self._reader.read(of_users(preferences, audience.ids.tolist()))
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._items, pd.DataFrame(index=range(len(self._items))))
 
     def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
         """The question for these users with what the rules ask for."""
@@ -326,6 +355,22 @@ def _apply_policy(audience: Audience, on_unknown: str) -> Audience:
     if on_unknown == "skip":
         return audience.take(np.flatnonzero(~audience.fallback))
     return audience
+
+
+def _telling(audience: Audience, said: Statement) -> Audience:
+    """The users with the items that they say to like behind their histories; who says something is not unknown."""
+    own, liked = audience.histories, said.liked
+    new = ~np.isin(liked.rows * liked.n_items + liked.items, own.rows * own.n_items + own.items)
+    histories = own.joined(liked.part(new)) if new.any() else own
+    return replace(audience, histories=histories, fallback=audience.fallback & ~said.told, said=said)
+
+
+def _preferring(query: Query, said: Statement) -> Query:
+    """The question with what is avoided blocked, and the categories that are liked."""
+    seen = query.blocked if query.seen is None else query.seen
+    blocked = query.blocked.joined(said.avoided)
+    stated = said.categories if said.categories.any() else None
+    return replace(query, blocked=blocked, seen=seen, stated=stated)
 
 
 def _unknown_users(ids: list[Any]) -> str:

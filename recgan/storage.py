@@ -16,10 +16,17 @@ import torch
 from recgan import artifact
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
-from recgan.features import FEATURES, ItemTraits, category_matrix
+from recgan.features import FEATURES, ItemTraits, category_flags, category_matrix
 from recgan.histories import Histories
 from recgan.linear import Factors, LowRank, SparseRows
-from recgan.networks import Generator, SequenceEncoder, build_discriminator, build_generator
+from recgan.networks import (
+    Generator,
+    PreferenceEncoder,
+    SequenceEncoder,
+    build_discriminator,
+    build_generator,
+    build_preference_encoder,
+)
 from recgan.ranking import Blocks, Judge, Weights
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
 from recgan.vocabulary import Vocabulary
@@ -100,6 +107,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
             "sparse.indices": rows.indices.astype(np.int64),
             "sparse.data": rows.data.astype(np.float32),
         }
+    if blocks.preferences is not None:
+        arrays |= {f"preferences.{name}": value.numpy() for name, value in blocks.preferences.state_dict().items()}
     if judge is not None:
         arrays |= {f"discriminator.{name}": value.numpy() for name, value in judge.discriminator.state_dict().items()}
         arrays |= {f"traits.{name}": value for name, value in vars(judge.traits).items() if name != "vectors"}
@@ -129,6 +138,7 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
         noise=_checked(arrays, "noise", (config.n_draws, config.noise_dim)),
         window=_window(manifest["window"], generator),
         categories=_categories(item_table) if judge is None else judge.traits.categories,
+        preferences=_preferences(arrays, generator, item_table),
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
     if judge is not None and judge.traits.audience.shape[1] != profiles.shape[1]:
@@ -221,6 +231,20 @@ def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) ->
     if not 0.0 < float(decay) <= 1.0:
         raise ArtifactError(f"{artifact.MANIFEST}: a history_decay in (0, 1] is expected, not {decay!r}")
     return SparseRows(rows, float(decay))
+
+
+def _preferences(
+    arrays: dict[str, np.ndarray], generator: Generator, item_table: pd.DataFrame
+) -> PreferenceEncoder | None:
+    tensors = _tensors(arrays, "preferences.")
+    if not tensors:
+        return None
+    encoder = build_preference_encoder(tensors)
+    shape = (encoder.direct.out_features, encoder.n_categories)
+    wanted = (generator.mean.in_features, category_flags(item_table).shape[1])
+    if shape != wanted:
+        raise ArtifactError(f"{WEIGHTS}: preferences are of the shape {shape}, the model's is {wanted}")
+    return encoder
 
 
 def _judge(arrays: dict[str, np.ndarray], config: Config, generator: Generator, n_items: int) -> Judge | None:

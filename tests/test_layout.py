@@ -16,8 +16,8 @@ ORDER = [
     "errors", "remote", "config", "rules", "schema", "tables", "vocabulary", "interactions", "items", "splits",
     "progress", "datasets",
     "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
-    "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "serving",
-    "generative", "recommender", "baselines", "training", "batch", "report",
+    "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "preferences",
+    "serving", "generative", "recommender", "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit", "ray", "pyspark"]

@@ -8,13 +8,16 @@ from recgan.networks.discriminator import Discriminator, build_discriminator
 from recgan.networks.encoders import BagEncoder, SequenceEncoder
 from recgan.networks.generator import Generator, build_generator
 from recgan.networks.layers import Dropout
+from recgan.networks.preferences import PreferenceEncoder, build_preference_encoder
 
 __all__ = [
     "BagEncoder",
     "Discriminator",
     "Dropout",
     "Generator",
+    "PreferenceEncoder",
     "SequenceEncoder",
     "build_discriminator",
     "build_generator",
+    "build_preference_encoder",
 ]

@@ -12,7 +12,7 @@ import torch
 from recgan.features import ItemTraits, likeness_space, pair_features
 from recgan.histories import Histories
 from recgan.linear import Factors, LowRank, SparseRows
-from recgan.networks import Discriminator, Generator
+from recgan.networks import Discriminator, Generator, PreferenceEncoder
 from recgan.ranking.limits import ABSENT as ABSENT
 from recgan.ranking.limits import Classes, Pins
 from recgan.rules import Rules
@@ -44,6 +44,7 @@ class Query:
         pins: items with a place of their own, all of which may be listed, or None.
         seen: the blocked items without those that the caller excluded, where there are such; None for all of them. The
             second stage compares as if nothing were excluded, so that to exclude more moves nothing else.
+        stated: 1 for a category that the user says to like, (B, Q) float32; None where nobody says any.
     """
 
     histories: Histories
@@ -58,6 +59,7 @@ class Query:
     classes: Classes | None = None
     pins: Pins | None = None
     seen: Histories | None = None
+    stated: np.ndarray | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
@@ -79,6 +81,7 @@ class Query:
             noise=noise,
             pins=None if self.pins is None else self.pins.take(users),
             seen=None if self.seen is None else self.seen.take(users),
+            stated=None if self.stated is None else self.stated[users],
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
@@ -155,6 +158,7 @@ class Blocks:
         noise: the noise bank, (S, Z) float32.
         window: most history items that the encoder reads.
         categories: unit rows of the items' categories, (N, Q) float32; Q may be 0.
+        preferences: the encoder of stated categories, or None.
     """
 
     generator: Generator
@@ -166,6 +170,7 @@ class Blocks:
     noise: np.ndarray
     window: int
     categories: np.ndarray
+    preferences: PreferenceEncoder | None = None
 
     @cached_property
     def columns(self) -> np.ndarray:
@@ -180,11 +185,14 @@ class Blocks:
         both = ((self.dense, self.weights.dense), (self.factors, self.weights.factors))
         return [(block, weight) for block, weight in both if block is not None and weight]
 
-    def conditions(self, histories: Histories) -> torch.Tensor:
-        """Conditions of B users, (B, C) float32."""
+    def conditions(self, histories: Histories, stated: np.ndarray | None = None) -> torch.Tensor:
+        """Conditions of B users, (B, C) float32, and of what they state, (B, Q) float32."""
         items, mask = histories.window(np.arange(len(histories)), self.window)
         with torch.no_grad():
             conditions: torch.Tensor = self.generator.condition(torch.from_numpy(items), torch.from_numpy(mask))
+            if stated is not None and self.preferences is not None:
+                lengths = torch.from_numpy(histories.lengths)
+                conditions = self.preferences(conditions, torch.from_numpy(stated), lengths)
         return conditions
 
     def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
@@ -207,7 +215,10 @@ class Blocks:
 
     def wanted(self, query: Query, conditions: torch.Tensor) -> np.ndarray:
         """Wanted vectors, (B, D) float32: noise-free, or those of the query's draws of the noise."""
-        share = np.where(query.histories.lengths, 1.0, self.weights.unknown).astype(np.float32)
+        known = query.histories.lengths > 0
+        if query.stated is not None:
+            known = known | query.stated.any(axis=1)
+        share = np.where(known, 1.0, self.weights.unknown).astype(np.float32)
         with torch.no_grad():
             if query.noise is None:
                 wanted = self.generator.wanted(conditions)

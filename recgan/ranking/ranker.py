@@ -72,7 +72,7 @@ class Ranker:
         return numbers, scores
 
     def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
-        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
+        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories, query.stated))
         if query.classes is not None or query.pins is not None:
             return self._ruled(query, wanted, n)
         numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates))
@@ -196,7 +196,7 @@ class Ranker:
         Returns:
             (B, K) float32, the scores that a list shows for its first `n_candidates` items.
         """
-        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories))
+        wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories, query.stated))
         queries = self.blocks.queries(query.histories, wanted)
         scores = np.einsum("bq,bkq->bk", queries, self.blocks.columns[items])
         sparse = self.blocks.sparse_scores(query.histories)

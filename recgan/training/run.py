@@ -17,7 +17,7 @@ import torch
 from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
-from recgan.features import ItemTraits, category_matrix
+from recgan.features import ItemTraits, category_flags, category_matrix
 from recgan.histories import Histories, fingerprint
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import popularity_spread
@@ -32,6 +32,7 @@ from recgan.training.data import Data, read_data
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
 from recgan.training.plan import plan
+from recgan.training.preferences import fit_preferences
 from recgan.training.reporting import alarms, versions
 from recgan.training.validation import LINEAR, Proposals
 
@@ -114,6 +115,7 @@ class Run:
         blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
+        blocks = self._timed("preferences", partial(self._with_preferences, blocks))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation, self.report["game"]),
@@ -222,6 +224,13 @@ class Run:
         tuned = self.phases.tuned(blocks, self.report["ranking"]["best_epoch"])
         refitted = replace(tuned, **closed)
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))
+
+    def _with_preferences(self, blocks: Blocks) -> Blocks:
+        """With an encoder of stated preferences, where the items have categories and nobody is in a hurry."""
+        if self.phases.stopped:
+            return blocks
+        flags = category_flags(self.data.item_table).to_numpy(np.float32)
+        return replace(blocks, preferences=fit_preferences(blocks, self.data.whole, flags, self.config.seed))
 
 
 def _start_vectors(kind: str, forms: ClosedForms, config: Config) -> np.ndarray:
