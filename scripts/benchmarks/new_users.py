@@ -1,0 +1,154 @@
+"""How well users are served from their first clicks on, and by what they say of themselves.
+
+    python scripts/benchmarks/new_users.py --data DIR --set ml-1m [--seed 0] [--out FILE] [--table markdown]
+
+DIR holds a folder for every data set. Users are held out whole; each is asked for with nothing, one item, two, five,
+ten or twenty of the history that is known, and judged by the hidden fifth; what is known but not shown is excluded for
+every model. Rivals are tuned on validation users whose histories are cut to the same lengths; recgan has its defaults.
+With an order the newest items are shown, else random ones. The stated categories are the three by which the part that
+is not shown differs most from what everybody has: they never come from the items that are looked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from measuring import write_json
+from protocols import PROFILE, PROTOCOLS, _items
+from results import environment, plain
+from rich.console import Console
+from tables import Sheet
+
+import recgan
+from recgan.features import category_flags
+from recgan.histories import Histories
+from recgan.schema import ITEM, TIMESTAMP, USER
+from recgan.splits import Holdout, Split
+from recgan.training.preferences import typical
+from recgan.vocabulary import Vocabulary
+
+HERE = Path(__file__).parent
+LENGTHS = (0, 1, 2, 5, 10, 20)
+RIVALS = {"ml-1m": ("Popular", "ItemKNN", "EASE", "IALS"), "movietweetings": ("Popular", "ItemKNN", "EASE", "SASRec")}
+STATED = "recgan, three categories stated"
+METRIC = "ndcg@10"
+
+
+def split_of(data: Path, name: str, seed: int) -> tuple[Split, pd.DataFrame, pd.DataFrame | None]:
+    """Held-out users, the items' metadata and the users'."""
+    protocol = PROTOCOLS["ml-1m-users" if name == "ml-1m" else name]
+    folder = data / protocol.folder
+    frame = pd.read_parquet(folder / "interactions.parquet")
+    liked = recgan.read_interactions(frame, min_rating=4 if name == "ml-1m" else None, min_user_items=5)
+    order = [TIMESTAMP] if TIMESTAMP in liked.columns else []
+    split = recgan.split_users(liked[[USER, ITEM, *order]], history=0.8, seed=seed)
+    items = _items(pd.read_parquet(folder / "items.parquet"), split.train[ITEM].dtype)
+    users = folder / "users.parquet"
+    return split, items, pd.read_parquet(users)[list(PROFILE)] if users.exists() else None
+
+
+def shown(holdout: Holdout, length: int, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Histories cut to a length, and the rest of them."""
+    history = holdout.history.sample(frac=1.0, random_state=seed)
+    if TIMESTAMP in history.columns:
+        history = history.sort_values(TIMESTAMP, ascending=False, kind="stable")
+    kept = history.groupby(USER).cumcount() < length
+    return history[kept], history[~kept]
+
+
+def mixed(holdout: Holdout) -> Holdout:
+    """The users as often as there are lengths, each time with so many items, under names of their own."""
+    parts = []
+    for number, length in enumerate(LENGTHS):
+        both = shown(holdout, length)[0], holdout.truth
+        parts.append([part.assign(**{USER: part[USER].astype(str) + f"/{number}"}) for part in both])
+    history, truth = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+    return Holdout(history, truth)
+
+
+def stated_by(rest: pd.DataFrame, items: pd.DataFrame, users: Sequence[Any]) -> dict[Any, dict[str, list[str]]]:
+    """The categories by which what is not shown of each user differs most from what all have."""
+    flags = category_flags(items)
+    histories = Histories.from_frame(rest, Vocabulary(users, USER), Vocabulary(items[ITEM], ITEM))
+    names = np.array(flags.columns)
+    chosen = typical(histories, flags.to_numpy(np.float32), 3)
+    return {user: {"categories": names[row].tolist()} for user, row in zip(users, chosen, strict=True) if row.any()}
+
+
+def models(split: Split, items: pd.DataFrame, users: pd.DataFrame | None, name: str) -> Iterator[tuple[str, Any]]:
+    """Recgan with its defaults and the rivals, tuned."""
+    config = recgan.Config(progress=sys.stderr.isatty())
+    yield "recgan", recgan.train(split.train, items, users=users, validation=split.validation, config=config)
+    cut = mixed(split.validation)
+    for rival in RIVALS[name]:
+        print(f"{rival} ...", file=sys.stderr)
+        yield rival, getattr(recgan.baselines, rival).tune(split.train, cut, metric=METRIC)
+
+
+def of_model(label: str, model: Any, test: Holdout, items: pd.DataFrame) -> dict[str, list[dict[str, float]]]:
+    """What a model reaches with each length of the history."""
+    users = test.truth[USER].drop_duplicates().tolist()
+    found: dict[str, list[dict[str, float]]] = {}
+    for length in LENGTHS:
+        history, rest = shown(test, length)
+        hidden = rest.groupby(USER)[ITEM].agg(list).to_dict()
+        asked: dict[str, dict[str, Any]] = {label: {}}
+        if label == "recgan":
+            asked[STATED] = {"preferences": stated_by(rest, items, users)}
+        for name, more in asked.items():
+            lists = model.recommend_batch(users, 10, histories=history, exclude=hidden, **more)
+            metrics = [METRIC, "hit@10", "diversity@10"]
+            values = recgan.evaluate(lists, test.truth, metrics, items=items)
+            found.setdefault(name, []).append({"length": length, **values})
+    return found
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """The curves of all models."""
+    split, items, users = split_of(options.data, options.set, options.seed)
+    curves: dict[str, list[dict[str, float]]] = {}
+    for label, model in models(split, items, users, options.set):
+        curves |= of_model(label, model, split.test, items)
+    counted = {"set": options.set, "seed": options.seed, "users": split.test.truth[USER].nunique()}
+    return plain({**counted, "curves": curves, "environment": environment()})
+
+
+def sheets(result: dict[str, Any]) -> list[Sheet]:
+    """NDCG@10 by length, and the list of a stranger beside the popular one."""
+    columns = ["", *(f"{length} items" for length in LENGTHS)]
+    rows = [[name, *(f"{one[METRIC]:.4f}" for one in curve)] for name, curve in result["curves"].items()]
+    first = [
+        [name, *(f"{curve[0][metric]:.4f}" for metric in (METRIC, "hit@10", "diversity@10"))]
+        for name, curve in result["curves"].items()
+    ]
+    title = f"NDCG@10 by what is known of a user: {result['set']}, {result['users']} users"
+    return [
+        Sheet(title, columns, rows),
+        Sheet("Without any history", ["", "NDCG@10", "HR@10", "unlikeness of categories in a list"], first),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the folders of the data sets")
+    parser.add_argument("--set", choices=list(RIVALS), required=True, help="data set")
+    parser.add_argument("--seed", type=int, default=0, help="of the split")
+    parser.add_argument("--out", type=Path, help="JSON file of the result; results/new-users-SET.json")
+    parser.add_argument("--table", choices=["rich", "markdown"], default="rich")
+    options = parser.parse_args(arguments)
+    result = measured(options)
+    write_json(options.out or HERE / "results" / f"new-users-{options.set}.json", result)
+    for sheet in sheets(result):
+        print(sheet.markdown()) if options.table == "markdown" else sheet.show(Console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
