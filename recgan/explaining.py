@@ -44,9 +44,10 @@ class Explaining(Generative):
             `frame.attrs` holds "shared": category of the item to the sum of the shares of the reasons that have it,
             the largest first; "mood" (int) and "name": the one of the user's lists from `moods(user_id)` that the item
             stands in, or whose vector is nearest to it, None where there are no lists; and "realism" (float): share of
-            the other items (of 1,000 random ones, where there are more) that look less real beside this user's history
-            to the discriminator of the game than this one, ties counting half, so that .5 is what chance gives; None
-            where no game was played. Mood and realism need no history.
+            the items outside the history (of 1,000 random ones, where there are more) that look less real than this one
+            to the discriminator of the game, each in a slate with those items of the history that are most like it;
+            .5 is what a random item has. None without a history or
+            where no game was played.
 
         Raises:
             ConfigError: when neither user nor history is given.
@@ -92,19 +93,26 @@ class Explaining(Generative):
         return {MOOD: place, NAME: named[place]}
 
     def _realism(self, query: Query, number: int) -> float | None:
-        """Share of random items that look less real for a user than this one."""
-        if self._judge is None:
+        """Share of random items that look less real than this one, each together with what is most like it."""
+        history = np.unique(query.histories.of(0))
+        drawn = np.random.default_rng(self._config.seed).permutation(len(self._items))
+        others = drawn[(drawn != number) & ~np.isin(drawn, history)][:COMPARED]
+        if self._judge is None or not len(history) or not len(others):
             return None
-        drawn = np.random.default_rng(self._config.seed).permutation(len(self._items))[: COMPARED + 1]
-        numbers = np.array([number, *drawn[drawn != number][:COMPARED]], np.int64)
-        slates = self._blocks.generator.centred_vectors()[numbers][:, None]  # (1 + M, 1, D)
-        condition = self._blocks.conditions(query.histories).expand(len(numbers), -1)
+        slates = self._with_their_like(np.append(others, number), history[history != number])
+        centred, there = self._blocks.generator.centred_vectors()[slates], torch.ones(slates.shape)
+        condition = self._blocks.conditions(query.histories).expand(len(slates), -1)
         with torch.no_grad():
-            logits = self._judge.discriminator.realism(condition, slates, torch.ones(slates.shape[:2]))
-        own, others = float(logits[0]), logits[1:].numpy()
-        if not len(others) or np.ptp(logits.numpy()) == 0.0:
+            logits = self._judge.discriminator.realism(condition, centred, there).numpy()
+        if np.ptp(logits) == 0.0:
             return None
-        return float(np.mean(others < own) + 0.5 * np.mean(others == own))
+        return float(np.mean(logits[:-1] < logits[-1]) + 0.5 * np.mean(logits[:-1] == logits[-1]))
+
+    def _with_their_like(self, items: np.ndarray, history: np.ndarray) -> np.ndarray:
+        """Slates (M, <= slate_size) of items (M,), each with those of a history (H,) that are most like it."""
+        space, most = self._blocks.space, self._config.slate_size - 1
+        likest = np.argsort(-(space[items] @ space[history].T), axis=1, kind="stable")[:, :most]
+        return np.concatenate([items[:, None], history[likest]], axis=1)
 
     def _reasons(self, query: Query, numbers: np.ndarray) -> list[str]:
         because, shares = strongest(self._ranker, query, numbers)
