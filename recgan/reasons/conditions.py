@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recgan.networks import BagEncoder, Block, Generator, SequenceEncoder
+from recgan.networks import BagEncoder, Generator, SequenceEncoder
+from recgan.networks.layers import Block
 
 
 def conditions_without_each(generator: Generator, items: Tensor, mask: Tensor) -> Tensor:
