@@ -93,9 +93,9 @@ def reasons_of(
 
 
 def _name(title: Any, one: Any) -> str:
-    text = " ".join(str(title).split()) if isinstance(title, str) else ""
+    text = _plain(title) if isinstance(title, str) else ""
     if not text:
-        return str(one) if isinstance(one, str) else f"item {one}"
+        return _plain(one) or repr(one) if isinstance(one, str) else f"item {one}"
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1].rstrip()}…"
 
 
@@ -105,4 +105,10 @@ def _with_share(name: str, share: float) -> str:
 
 
 def _split(categories: Any) -> tuple[str, ...]:
-    return tuple(filter(None, categories.split(CATEGORY_SEPARATOR))) if isinstance(categories, str) else ()
+    names = categories.split(CATEGORY_SEPARATOR) if isinstance(categories, str) else []
+    return tuple(filter(None, map(_plain, names)))
+
+
+def _plain(text: str) -> str:
+    """A text on one line, without what no file or terminal shows."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
