@@ -57,13 +57,13 @@ def test_reasons_are_faithful(tmp_path, capsys, monkeypatch):
     assert faithfulness.main([*asked, "--quick", "--users", "12", "--n", "3", "--table", "markdown"]) == 0
     result = json.loads((tmp_path / "f.json").read_text())
     assert result["cases"] == 36
-    for part in faithfulness.PARTS:
+    for part in faithfulness.ZEROS:
         assert result["rows"][part]["left out (recgan)"][0] > 0.99
         low, high = result["rows"][part]["newest item"][1:]
         assert 0.0 <= low <= high <= 1.0
     assert result["rows"]["whole score"]["newest item"][0] < 0.9
     assert result["rows"][faithfulness.STRONGEST]["left out (recgan)"] == [1.0, 1.0, 1.0]
-    assert set(result["users_a_second"]) >= {"recommend_batch", "recommend_batch, explain=True"}
+    assert all(value > 0.0 for value in result["users_a_second"].values())
     out = capsys.readouterr().out
     assert "| left out (recgan) |" in out
     assert "users/s of one core" in out

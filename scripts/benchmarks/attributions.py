@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch.nn import functional
 
 from recgan.histories import Histories
 from recgan.networks import BagEncoder, Generator
-from recgan.ranking import Query, Ranker
+from recgan.ranking import Blocks, Query, Ranker
 from recgan.reasons import pulls
 from recgan.reasons.pulling import GENERATED
 
-GRADIENT = "gradient for the generator"
-Method = Callable[[Ranker, Query, np.ndarray], np.ndarray]
+LINEAR_PARTS = ("dense", "factors", "sparse")
+WHOLE, GENERATOR, LINEAR = "whole score", "generator alone", "linear parts alone"
+OURS, GRADIENT, NEAREST, NEWEST = (
+    "left out (recgan)",
+    "gradient for the generator",
+    "nearest item vector",
+    "newest item",
+)
+METHODS = (OURS, GRADIENT, NEAREST, NEWEST)
+Told = dict[str, dict[str, np.ndarray]]
 
 
-def left_out(ranker: Ranker, query: Query, items: np.ndarray) -> np.ndarray:
-    """What recgan tells: the loss without each item, by closed forms."""
-    return np.asarray(pulls(ranker, query, items[None]).values[0].sum(axis=-1))
+def told(ranker: Ranker, query: Query, items: np.ndarray) -> Told:
+    """What every method says of one user's items: of what is asked, by method, numbers (L, K), the larger the more.
 
-
-def with_gradient(ranker: Ranker, query: Query, items: np.ndarray) -> np.ndarray:
-    """The same, but for the generator the derivative by how much an item is there."""
+    Args:
+        ranker: of a model.
+        query: of one user, whose history holds every item once.
+        items: item numbers, (K,) int64.
+    """
+    blocks, history = ranker.blocks, query.histories.of(0)
     found = pulls(ranker, query, items[None])
-    others = [place for place, name in enumerate(found.names) if name != GENERATED]
-    blocks, history = ranker.blocks, query.histories
-    return (
-        np.asarray(found.values[0][..., others].sum(axis=-1))
-        + blocks.weights.generated * gradients(blocks.generator, history, items[None], blocks.window)[0]
-    )
+    values = dict(zip(found.names, np.moveaxis(found.values[0], -1, 0), strict=True))
+    slopes = gradients(blocks.generator, query.histories, items[None], blocks.window)[0] * blocks.weights.generated
+    linear = np.sum([values[name] for name in LINEAR_PARTS if name in values], axis=0)
+    whole, generator = np.sum(list(values.values()), axis=0), values[GENERATED]
+    vectors = blocks.generator.item_vectors().numpy()
+    same = {
+        NEAREST: vectors[history] @ vectors[items].T,
+        NEWEST: np.repeat(np.arange(float(len(history)))[:, None], len(items), axis=1),
+    }
+    return {
+        WHOLE: {OURS: whole, GRADIENT: whole - generator + slopes, **same},
+        GENERATOR: {OURS: generator, GRADIENT: slopes, **same},
+        LINEAR: {OURS: linear, **same},
+    }
 
 
 def gradients(generator: Generator, histories: Histories, items: np.ndarray, window: int) -> np.ndarray:
@@ -69,21 +85,12 @@ def _conditions(generator: Generator, items: torch.Tensor, there: torch.Tensor) 
     return encoder(vectors, there > 0)
 
 
-def nearest(ranker: Ranker, query: Query, items: np.ndarray) -> np.ndarray:
-    """What shops say: the cosine of the item's vector with that of each item of the history."""
-    vectors = ranker.blocks.generator.item_vectors().numpy()
-    return np.asarray(vectors[query.histories.of(0)] @ vectors[items].T)
-
-
-def newest(ranker: Ranker, query: Query, items: np.ndarray) -> np.ndarray:
-    """The newest item, whatever is looked at."""
-    length = int(query.histories.lengths[0])
-    return np.repeat(np.arange(length, dtype=np.float64)[:, None], len(items), axis=1)
-
-
-METHODS: dict[str, Method] = {
-    "left out (recgan)": left_out,
-    GRADIENT: with_gradient,
-    "nearest item vector": nearest,
-    "newest item": newest,
-}
+def copies(blocks: Blocks, histories: Histories, items: np.ndarray) -> list[np.ndarray]:
+    """The generator's scores without each item of B users, (L, K) each, by a copy of the history an item."""
+    vectors, found = blocks.generator.item_vectors(), []
+    for user, length in enumerate(histories.lengths):
+        many = histories.take(np.full(length, user))
+        with torch.no_grad():
+            wanted = blocks.generator.wanted(blocks.conditions(many.part(many.places != many.rows)))
+        found.append((wanted @ vectors[items[user]].T).numpy())
+    return found

@@ -1,6 +1,6 @@
 """Do the reasons say what moves the score? Take the first reason out of the history, and a random other item.
 
-    python scripts/benchmarks/faithfulness.py --data DIR --set ml-1m [--model FOLDER] [--users 600] [--n 5] [--out FILE]
+    python scripts/benchmarks/faithfulness.py --data DIR --set ml-1m [--model FOLDER] [--users 600] [--n 2] [--out FILE]
 
 A case is an item of a test user's list. The model is asked anew for the user without the first reason, and without one
 random other item of the history; the reason is right where the score falls by more, and half right where it falls as
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from attributions import METHODS, gradients, left_out
+from attributions import GENERATOR, LINEAR, LINEAR_PARTS, METHODS, OURS, WHOLE, copies, gradients, told
 from forks import SETS
 from measuring import QUICK, write_json
-from protocols import PROTOCOLS, load
+from protocols import PROTOCOLS, Task, load
 from results import environment, plain
 from rich.console import Console
 from tables import Sheet
@@ -38,18 +38,17 @@ from recgan.reasons.parts import Asked, generated
 from recgan.schema import ITEM, POSITION, USER
 from recgan.vocabulary import Vocabulary
 
-WIDTH = 150
+WIDTH = 170
 AT_ONCE = 3
-LINEAR = ("dense", "factors", "sparse")
-WHOLE, GENERATOR = "whole score", "generator alone"
-THREE, STRONGEST = f"whole score, {AT_ONCE} at once", "generator alone, strongest named"
-MORE = (THREE, STRONGEST)
-PARTS: dict[str, tuple[str, ...]] = {
+THREE, STRONGEST = f"{AT_ONCE} at once", "strongest of generator"
+ZEROS: dict[str, tuple[str, ...]] = {
     WHOLE: (),
-    GENERATOR: (*LINEAR, "popularity", "discriminator"),
-    "linear parts alone": ("generated", "popularity", "discriminator"),
+    GENERATOR: (*LINEAR_PARTS, "popularity", "discriminator"),
+    LINEAR: ("generated", "popularity", "discriminator"),
 }
 """What is asked: the weights that are set to zero."""
+
+SMALL = {"epochs": 5, "game_steps": 0}
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -60,10 +59,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--set", choices=list(SETS), default="ml-1m", help="data set, cut as by its protocol")
     add("--model", type=Path, help="folder of the trained model; where there is none, it is trained and kept there")
     add("--users", type=int, default=600, help="most test users")
-    add("--n", type=int, default=5, help="items of each list")
+    add("--n", type=int, default=2, help="items of each list")
     add("--seed", type=int, default=0, help="of the split, the training and what is drawn")
     add("--out", type=Path, help="JSON file of the result; results/faithfulness-SET.json")
     add("--table", choices=["rich", "markdown"], default="rich")
+    add("--small", type=int, help="train on so many users only, for five epochs and without a game")
     add("--quick", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.out = options.out or Path(__file__).parent / "results" / f"faithfulness-{options.set}.json"
@@ -73,8 +73,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def tested(options: argparse.Namespace) -> tuple[recgan.Recommender, Query]:
     """The model, and the question of the test users who had two items or more."""
     task = load(PROTOCOLS[SETS[options.set]], options.data, options.seed)
+    if options.small:
+        task = _part(task, options.small)
     if options.model is None or not options.model.exists():
-        config = recgan.Config(progress=False, **(QUICK if options.quick else {}))
+        settings = QUICK if options.quick else SMALL if options.small else {}
+        config = recgan.Config(progress=False, **settings)
         tables = {"users": task.users, "validation": task.given}
         model = recgan.train(task.fit, task.items, **tables, config=config, seed=options.seed)
         if options.model is not None:
@@ -90,23 +93,35 @@ def tested(options: argparse.Namespace) -> tuple[recgan.Recommender, Query]:
     return model, Query(taken, taken, np.zeros((len(drawn), model._profiles.shape[1]), np.float32))
 
 
+def _part(task: Task, n_users: int) -> Task:
+    """The task of some users only."""
+    users = np.random.default_rng(0).permutation(task.fit[USER].unique())[:n_users]
+
+    def of(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[frame[USER].isin(users)].reset_index(drop=True)
+
+    given = None if task.given is None else recgan.Holdout(of(task.given.history), of(task.given.truth))
+    test = recgan.Holdout(of(task.test.history), of(task.test.truth))
+    return replace(task, fit=of(task.fit), given=given, test=test)
+
+
 def cases(ranker: Ranker, query: Query, lists: np.ndarray, seed: int) -> dict[str, Any]:
     """Share of right reasons by what is asked and by method, one number a user, (B,); and with three items at once."""
-    found: dict[str, dict[str, list[float]]] = {name: {method: [] for method in METHODS} for name in [*PARTS, *MORE]}
-    asked = {name: _with_zeros(ranker, zeros) for name, zeros in PARTS.items()}
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in (*ZEROS, THREE, STRONGEST)}
+    asked = {name: _with_zeros(ranker, zeros) for name, zeros in ZEROS.items()}
     random = np.random.default_rng([seed, 1])
     for user, items in enumerate(lists):
         one = query.take(np.array([user]))
         luck = random.random((int(one.histories.lengths[0]), len(items)))
-        for name, alone in asked.items():
-            for method, tell in METHODS.items():
-                told = tell(alone, one, items)
-                found[name][method].append(_right(alone, one, items, told, luck, 1))
-                if name == WHOLE and len(told) >= 2 * AT_ONCE:
-                    found[THREE][method].append(_right(alone, one, items, told, luck, AT_ONCE))
+        for name, methods in told(ranker, one, items).items():
+            for method, values in methods.items():
+                answers = {name: _right(asked[name], one, items, values, luck, 1)}
+                if name == WHOLE and len(values) >= 2 * AT_ONCE:
+                    answers[THREE] = _right(asked[name], one, items, values, luck, AT_ONCE)
                 if name == GENERATOR:
-                    strongest = left_out(alone, one, items).argmax(axis=0)
-                    found[STRONGEST][method].append(float(np.mean(told.argmax(axis=0) == strongest)))
+                    answers[STRONGEST] = float(np.mean(values.argmax(axis=0) == methods[OURS].argmax(axis=0)))
+                for what, value in answers.items():
+                    found[what].setdefault(method, []).append(value)
     return found
 
 
@@ -146,6 +161,7 @@ def costs(model: recgan.Recommender, query: Query, lists: np.ndarray) -> dict[st
         "recommend_batch, explain=True": lambda: model.recommend_batch(histories=frame, explain=True),
         "generator, left out": lambda: [generated(blocks, Asked.of(*part)) for part in parts],
         "generator, gradient": lambda: [gradients(blocks.generator, *part, blocks.window) for part in parts],
+        "generator, a copy of the history an item": lambda: copies(blocks, query.histories, lists),
     }
     return {name: len(ids) / min(_seconds(call) for _ in range(3)) for name, call in work.items()}
 
@@ -165,16 +181,20 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         name: {method: interval(np.array(values)) for method, values in methods.items() if values}
         for name, methods in found.items()
     }
-    told = {"set": options.set, "seed": options.seed, "users": len(lists), "cases": lists.size, "rows": rows}
+    account = {"set": options.set, "seed": options.seed, "users": len(lists), "cases": lists.size, "rows": rows}
+    account |= {"small": options.small}
     facts = {"encoder": model.info()["encoder"], "weights": model.info()["weights"]}
-    return {**told, **facts, "length": query.histories.lengths.mean(), "users_a_second": costs(model, query, lists)}
+    return {**account, **facts, "length": query.histories.lengths.mean(), "users_a_second": costs(model, query, lists)}
 
 
 def sheets(result: dict[str, Any]) -> list[Sheet]:
     """The shares, and the speed."""
     names = list(result["rows"])
     cells = [[method, *(_cell(result["rows"][name].get(method)) for name in names)] for method in METHODS]
-    title = f"{result['set']} ({result['encoder']}): right reasons of {result['cases']:,} of {result['users']} users"
+    part = f", trained on {result['small']:,} users for {SMALL['epochs']} epochs" if result["small"] else ""
+    title = (
+        f"{result['set']} ({result['encoder']}{part}): right reasons of {result['cases']:,} of {result['users']} users"
+    )
     speed = [[name, f"{value:,.0f}"] for name, value in result["users_a_second"].items()]
     length = f"{result['length']:.0f} items a history"
     return [
