@@ -65,7 +65,14 @@ def generated(blocks: Blocks, asked: Asked) -> Lost:
 
 
 def dense(block: LowRank, weight: float, asked: Asked) -> Lost:
-    """A sum over the history, so that each item's contribution is its own term."""
+    """A sum over the history, so that each item's contribution is its own term.
+
+    Example:
+        >>> block = LowRank(np.eye(3, dtype=np.float32), np.arange(9, dtype=np.float32).reshape(3, 3))
+        >>> asked = Asked.of(Histories.from_lists([np.array([0, 1])], 3), np.array([[2]]))
+        >>> dense(block, 1.0, asked)[1].ravel().tolist()
+        [6.0, 7.0]
+    """
     lost = np.zeros((*asked.history.shape, asked.items.shape[1]), np.float32)
     for user, length in enumerate(asked.histories.lengths):
         lost[user, :length] = block.fold[asked.history[user, :length]] @ block.columns[asked.items[user]].T
@@ -78,6 +85,12 @@ def factors(block: Factors, weight: float, asked: Asked) -> Lost:
 
     With the equations' matrix A, `g = A^-1 y` of an item y of the history, and the solution w, the solution without it
     is `w - g (1 - w . y) / (1 - g . y)`.
+
+    Example:
+        >>> block = Factors(np.eye(2, dtype=np.float32), unseen=0.5, ridge=0.5)
+        >>> asked = Asked.of(Histories.from_lists([np.array([1])], 2), np.array([[1]]))
+        >>> factors(block, 1.0, asked)[1].ravel().round(6).tolist()
+        [0.5]
     """
     had = torch.from_numpy(block.columns[asked.history] * asked.there[..., None])  # (B, L, R)
     columns = torch.from_numpy(block.columns[asked.items])  # (B, K, R)
@@ -91,7 +104,15 @@ def factors(block: Factors, weight: float, asked: Asked) -> Lost:
 
 
 def sparse(block: SparseRows, weight: float, asked: Asked) -> Lost:
-    """An item's own entry, less what older items gain because they are one place nearer to the newest."""
+    """An item's own entry, less what older items gain because they are one place nearer to the newest.
+
+    Example:
+        >>> from scipy.sparse import csr_matrix
+        >>> block = SparseRows(csr_matrix(np.array([[0, 0, 4], [0, 0, 1], [0, 0, 0]], np.float32)), decay=0.5)
+        >>> asked = Asked.of(Histories.from_lists([np.array([0, 1])], 3), np.array([[2]]))
+        >>> sparse(block, 1.0, asked)[1].ravel().tolist()
+        [2.0, -1.0]
+    """
     shape = (*asked.history.shape, asked.items.shape[1])
     rows = np.broadcast_to(asked.history[:, :, None], shape).ravel()
     entries = np.asarray(block.sorted_rows[rows, np.broadcast_to(asked.items[:, None], shape).ravel()])
