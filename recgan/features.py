@@ -27,6 +27,9 @@ FEATURES = (
 )
 """Names of the pair features, in the order of their columns."""
 
+COMPARED = 200
+"""Newest items of a history with which a candidate is compared."""
+
 
 @dataclass(frozen=True)
 class ItemTraits:
@@ -140,6 +143,26 @@ def user_profiles(users: pd.DataFrame | None, ids: pd.Series) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((len(ids), 0), np.float32)
 
 
+@dataclass(frozen=True)
+class Habit:
+    """What users are compared by, and what of their histories is nearest to K candidates.
+
+    Args:
+        lengths: of the histories, (B,) int64.
+        popularity: mean over the history, (B,) float32; zero without one.
+        taste: mean categories of the history, (B, Q) float32.
+        year: mean over the history, (B,) float32.
+        similarities: cosines of the candidates with the nearest history item, the history's mean and its newest item,
+            (B, 3, K) float32.
+    """
+
+    lengths: np.ndarray
+    popularity: np.ndarray
+    taste: np.ndarray
+    year: np.ndarray
+    similarities: np.ndarray
+
+
 def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Features of B users with K candidates each.
 
@@ -152,23 +175,31 @@ def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray
     Returns:
         (B, K, F) float32 with F = len(FEATURES), in their natural units.
     """
+    return pair_columns(traits, habits_of(traits, histories, candidates), profiles, candidates)
+
+
+def habits_of(traits: ItemTraits, histories: Histories, candidates: np.ndarray) -> Habit:
+    """The habits of B users with respect to K candidates each, (B, K) int64."""
     matrix = histories.matrix()
     share = matrix.multiply(1.0 / np.maximum(histories.lengths, 1)[:, None]).tocsr().astype(np.float32)
-    habit = (share @ traits.popularity)[:, None]
-    taste, years = np.asarray(share @ traits.categories), (share @ traits.year)[:, None]
+    taste, similarities = np.asarray(share @ traits.categories), _similarities(traits.vectors, histories, candidates)
+    return Habit(histories.lengths, share @ traits.popularity, taste, share @ traits.year, similarities)
+
+
+def pair_columns(traits: ItemTraits, habit: Habit, profiles: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """Features of B users with these habits with K candidates each, as `pair_features` gives them."""
     popularity, year = traits.popularity[candidates], traits.year[candidates]
     categories = traits.categories[candidates]
-    dated = year != 0.0
-    length = np.broadcast_to(np.log1p(histories.lengths)[:, None], candidates.shape)
+    usual, years, dated = habit.popularity[:, None], habit.year[:, None], year != 0.0
     columns = [
         popularity,
-        popularity - habit,
-        np.abs(popularity - habit),
+        popularity - usual,
+        np.abs(popularity - usual),
         traits.trend[candidates],
-        length,
-        *_similarities(traits.vectors, histories, candidates),
-        np.einsum("bq,bkq->bk", _unit(taste), categories),
-        np.einsum("bq,bkq->bk", taste, categories),
+        np.broadcast_to(np.log1p(habit.lengths)[:, None], candidates.shape),
+        *habit.similarities.transpose(1, 0, 2),
+        np.einsum("bq,bkq->bk", _unit(habit.taste), categories),
+        np.einsum("bq,bkq->bk", habit.taste, categories),
         (year - years) * dated,
         np.abs(year - years) * dated,
         np.einsum("bp,bkp->bk", profiles, traits.audience[candidates]),
@@ -176,9 +207,9 @@ def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray
     return np.stack([np.asarray(column, np.float32) for column in columns], axis=-1)
 
 
-def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> list[np.ndarray]:
-    """Cosines of the candidates with the nearest history item, the history's mean and its newest item."""
-    items, mask = histories.window(np.arange(len(histories)), 200)
+def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> np.ndarray:
+    """Cosines of the candidates with the nearest history item, the history's mean and its newest item, (B, 3, K)."""
+    items, mask = histories.window(np.arange(len(histories)), COMPARED)
     known, wanted = vectors[items], vectors[candidates]  # (B, L, D), (B, K, D)
     cosines = wanted @ known.transpose(0, 2, 1)  # (B, K, D) x (B, D, L) -> (B, K, L)
     there = mask[:, None, :]
@@ -186,7 +217,7 @@ def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndar
     any_item = (mask.sum(1) > 0)[:, None]
     nearest = np.where(there, cosines, -1.0).max(axis=2) * any_item
     newest = cosines[np.arange(len(cosines)), :, count - 1] * any_item
-    return [nearest, (cosines * there).sum(axis=2) / count[:, None], newest]
+    return np.stack([nearest, (cosines * there).sum(axis=2) / count[:, None], newest], axis=1)
 
 
 def _trend(histories: Histories) -> np.ndarray:

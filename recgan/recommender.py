@@ -14,19 +14,16 @@ import torch
 from recgan import artifact, storage
 from recgan.config import Config
 from recgan.errors import ConfigError
-from recgan.generative import Generative
+from recgan.explaining import Explaining
 from recgan.histories import Histories, fingerprint
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
-from recgan.reasons import common_categories, pulls
 from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
 
-SHARE, BLOCK, SHARED = "share", "block", "shared"
 
-
-class Recommender(Generative):
+class Recommender(Explaining):
     """A trained conditional GAN with its linear block, ready to serve.
 
     Made by `recgan.train` or `Recommender.load`, never half-built.
@@ -100,40 +97,6 @@ class Recommender(Generative):
         query = Query(self._histories.take(user), self._histories.take(user), self._profiles_of(user))
         scores = self._ranker.scores(query, numbers)[0] if len(ids) else np.empty(0)
         return pd.DataFrame({ITEM: ids, SCORE: scores.astype(np.float64)})
-
-    def explain(self, user_id: Any = None, item_id: Any = None, *, history: Any = None) -> pd.DataFrame:
-        """Which items of the history pull an item into the list: what its relevance would lose without each of them.
-
-        Args:
-            user_id: a known user; may be left out when a history is given.
-            item_id: an item of the catalogue, listed or not.
-            history: item ids, oldest first, or a frame with item_id; replaces the stored history.
-
-        Returns:
-            A frame item_id (of the history, those that pull), share (float64, descending, sums to 1), block (the part
-            of the relevance through which it pulls most: "generated", "dense", "factors", "sparse", "discriminator")
-            and shared (categories that both items have, joined by "|"). Empty where nothing of the history pulls. Of a
-            very long history the newest 500 items are weighed.
-
-        Raises:
-            ConfigError: when neither user nor history is given.
-            UnknownUserError: for an unknown user without a history.
-            UnknownItemError: for an item outside the catalogue.
-        """
-        if user_id is None and history is None:
-            raise ConfigError("explain: give a user_id, a history, or both")
-        number = self._one_item(item_id)
-        if history is None:
-            self._one_user(user_id)
-        audience = self._known([user_id]) if history is None else self._one(user_id, history)
-        query = self._query(audience, items=None, exclude=None, filter_seen=False)
-        found = pulls(self._ranker, query, np.array([number]))
-        shares, blocks = found.shares(0), found.strongest(0)
-        order = [place for place in np.lexsort((np.arange(len(shares)), -shares)) if shares[place] > 0.0]
-        shared = common_categories(self._item_table, number, found.history[order])
-        columns = {SHARE: shares[order], BLOCK: [blocks[place] for place in order], SHARED: shared}
-        frame = pd.DataFrame({ITEM: self._items.ids(found.history[order]).reset_index(drop=True), **columns})
-        return frame.astype({BLOCK: str, SHARED: str})
 
     def similar_items(self, item_id: Any, n: int = 10) -> pd.DataFrame:
         """The items whose vectors point the same way.

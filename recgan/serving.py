@@ -20,7 +20,7 @@ from recgan.interactions import checked
 from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import ABSENT, Query
 from recgan.rules import Rules
-from recgan.schema import ITEM, RANK, SCORE, USER, Problems, check_ids, shown
+from recgan.schema import ITEM, RANK, REASON, SCORE, USER, Problems, check_ids, shown
 from recgan.tables import read_table
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
@@ -97,6 +97,7 @@ class BaseRecommender(ABC):
         explore: float = 0.0,
         rules: Rules | Mapping[str, Any] | None = None,
         preferences: Any = None,
+        explain: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for one user.
@@ -114,10 +115,12 @@ class BaseRecommender(ABC):
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             preferences: what the user states, `recgan.preferences.Preferences` or a dictionary with some of
                 categories (that they like), items (that they like) and avoid (categories and items).
+            explain: whether a column says why each item is listed; only a Recommender knows.
             seed: of what is random at explore > 0.
 
         Returns:
-            A frame user_id, item_id, rank (1.., int64), score (float64), best first.
+            A frame user_id, item_id, rank (1.., int64), score (float64), best first; with `explain` also reason, an
+            English sentence, see `recommend_batch`.
 
         Raises:
             ConfigError: for a bad n, explore, rule or on_unknown, or neither user nor history nor preferences.
@@ -129,7 +132,7 @@ class BaseRecommender(ABC):
                 raise ConfigError("recommend: give a user_id, a history, preferences, or several of them")
             history = []
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        options |= {"explore": explore, "rules": rules, "preferences": preferences, "seed": seed}
+        options |= {"explore": explore, "rules": rules, "preferences": preferences, "explain": explain, "seed": seed}
         if history is None:
             return self.recommend_batch([user_id], n, **options)
         return self._serve(self._one(user_id, history), n, **options)
@@ -147,6 +150,7 @@ class BaseRecommender(ABC):
         explore: float = 0.0,
         rules: Rules | Mapping[str, Any] | None = None,
         preferences: Any = None,
+        explain: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """The best items for many users.
@@ -163,11 +167,17 @@ class BaseRecommender(ABC):
             explore: 0 for the accurate list, up to 1 for the adventurous one.
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             preferences: what all of them state, as in `recommend`, or {user_id: what that user states}.
+            explain: whether a column says why each item is listed; only a Recommender knows.
             seed: of what is random at explore > 0.
 
         Returns:
             A frame user_id, item_id, rank (1.., int64), score (float64); users in the order asked for, each best
             first. `frame.attrs["fallback_users"]` names the users that got the unconditional list.
+
+            With `explain` also reason, such as "Because of Kolya (1996, 34 %) and Delicatessen (1991, 21 %): Comedy":
+            the one or two items of the history without which the item's relevance would lose most, as in
+            `Recommender.explain`, each with its share in all that pulls, and up to three categories that the item
+            shares with them. Who has no history is told so, and so is what a rule pinned or nothing pulls in.
 
         Raises:
             ConfigError: for a bad n, explore, rule or on_unknown.
@@ -177,7 +187,7 @@ class BaseRecommender(ABC):
         """
         audience = self._known(users) if histories is None else self._given(users, histories)
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        options |= {"explore": explore, "rules": rules, "preferences": preferences, "seed": seed}
+        options |= {"explore": explore, "rules": rules, "preferences": preferences, "explain": explain, "seed": seed}
         return self._serve(audience, n, **options)
 
     def _serve(
@@ -192,9 +202,10 @@ class BaseRecommender(ABC):
         explore: float,
         rules: Rules | Mapping[str, Any] | None,
         preferences: Any,
+        explain: bool,
         seed: int,
     ) -> pd.DataFrame:
-        n, explore, rules = _check_n(n), _check_explore(explore), Rules.of(rules)
+        n, explore, rules, explain = _check_n(n), _check_explore(explore), Rules.of(rules), _check_explain(explain)
         if preferences is not None:
             audience = _telling(audience, self._stated(audience, preferences))
         audience = _apply_policy(audience, on_unknown)
@@ -207,6 +218,8 @@ class BaseRecommender(ABC):
             query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
         frame = self._frame(audience.ids, numbers, scores)
+        if explain:
+            frame[REASON] = pd.Series(self._reasons(query, numbers), dtype=str)
         fallback = audience.ids[audience.fallback].tolist() if audience.fallback.any() else []
         frame.attrs["fallback_users"] = fallback
         return frame
@@ -234,6 +247,10 @@ class BaseRecommender(ABC):
     def _ruled(self, query: Query, users: pd.Series, rules: Rules) -> Query:
         """The question for these users with what the rules ask for."""
         raise ConfigError(f"rules: none for {type(self).__name__}, whose lists are what its scores say, not {rules!r}")
+
+    def _reasons(self, query: Query, numbers: np.ndarray) -> list[str]:
+        """Why each item of the lists (B, n) is there, a line for every one that stands."""
+        raise ConfigError(f"explain: {type(self).__name__} tells no reasons; a Recommender does")
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, columns = np.nonzero(numbers != ABSENT)
@@ -388,6 +405,12 @@ def _check_explore(explore: Any) -> float:
     if isinstance(explore, bool) or not isinstance(explore, (int, float, np.number)) or not 0.0 <= explore <= 1.0:
         raise ConfigError(f"explore: a number from 0 to 1, not {explore!r}")
     return float(explore)
+
+
+def _check_explain(explain: Any) -> bool:
+    if not isinstance(explain, bool | np.bool_):
+        raise ConfigError(f"explain: True or False, not {explain!r}")
+    return bool(explain)
 
 
 def _check_histories(histories: Any) -> pd.DataFrame:

@@ -192,6 +192,22 @@ def knows_what_to_do_with_unknown_users(fit: Fit) -> None:
         model.recommend(3, on_unknown="guess")
 
 
+def tells_why_or_says_that_it_cannot(fit: Fit) -> None:
+    """With `explain` every row has a reason, and nothing else changes; a baseline refuses."""
+    model = fit(frame_of_groups())
+    if isinstance(model, Baseline):
+        for ask in (model.recommend_batch, lambda **options: model.recommend(3, **options)):
+            with pytest.raises(ConfigError, match=f"explain: {type(model).__name__} tells no reasons"):
+                ask(explain=True)
+        assert list(model.recommend(3, explain=False)) == COLUMNS
+        return
+    lists = model.recommend_batch([999, 3, 4], 5, explain=True)
+    assert list(lists) == [*COLUMNS, "reason"]
+    assert lists[COLUMNS].equals(model.recommend_batch([999, 3, 4], 5))
+    assert (lists["reason"].str.len() > 0).all()
+    assert lists["reason"].tolist()[5:10] == model.recommend(3, 5, explain=True)["reason"].tolist()
+
+
 def takes_lengths_from_zero(fit: Fit) -> None:
     model = fit(frame_of_groups())
     empty, full = model.recommend_batch(n=0), model.recommend_batch(n=1)
@@ -260,6 +276,7 @@ CONTRACT = (
     obeys_exclude_and_items,
     keeps_the_type_of_ids,
     knows_what_to_do_with_unknown_users,
+    tells_why_or_says_that_it_cannot,
     takes_lengths_from_zero,
     refuses_repeated_users,
     gives_nothing_to_who_has_everything,

@@ -83,7 +83,7 @@ def test_shards_are_contiguous_slices_of_nearly_equal_size(model, tmp_path, n_us
 
 
 def test_a_shard_is_the_same_wherever_it_is_made(model, folder, tmp_path):
-    options = {"n": 4, "explore": 0.5, "seed": 3}
+    options = {"n": 4, "explore": 0.5, "seed": 3, "explain": True}
     run(folder, tmp_path / "job", n_shards=3, **options)
     for which in (model, folder, str(folder), recgan.Recommender.load(folder)):
         path = score_shard(which, None, 2, 3, tmp_path / "alone", **options)
@@ -155,6 +155,7 @@ def test_the_sidecar_of_another_job_does_not_verify(model, tmp_path):
         ({"explore": 0.5}, "explore is 0.0 there and 0.5 here"),
         ({"format": "csv"}, "format is 'parquet' there and 'csv' here"),
         ({"model_version": True}, "model_version is False there and True here"),
+        ({"explain": True}, "explain is False there and True here"),
         ({"filter_seen": False}, "filter_seen is True there and False here"),
         ({"on_unknown": "skip"}, "on_unknown is 'fallback' there and 'skip' here"),
         ({"items": [1, 2, 3]}, "different items"),
@@ -375,6 +376,7 @@ def test_the_ids_are_never_confused(model, named_model, tmp_path):
         ({"n_shards": 0}, recgan.ConfigError, "n_shards: a whole number of at least 1, not 0"),
         ({"n_shards": True}, recgan.ConfigError, "n_shards: a whole number of at least 1, not True"),
         ({"format": "xml"}, recgan.ConfigError, "format: 'parquet', 'csv' or 'jsonl', not 'xml'"),
+        ({"explain": "yes"}, recgan.ConfigError, "explain: True or False, not 'yes'"),
         ({"explore": 2}, recgan.ConfigError, "explore: a number from 0 to 1, not 2"),
         ({"on_unknown": "x"}, recgan.ConfigError, "on_unknown"),
         ({"users": [1, 2, 1]}, recgan.DataError, "users: 1 asked for more than once, such as 1"),
@@ -472,6 +474,17 @@ def test_a_dry_run_tells_how_large_it_will_be(model, tmp_path, form):
     assert (nobody.expected_rows, nobody.expected_bytes) == (0, 0)
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_a_dry_run_counts_the_reasons(model, interactions, tmp_path, form):
+    many = [interactions.assign(user_id=interactions.user_id + 120 * copy) for copy in range(15)]
+    job = {"histories": pd.concat(many), "n_shards": 2, "format": form}
+    plain, planned = (run(model, tmp_path, **job, explain=one, dry_run=True) for one in (False, True))
+    run(model, tmp_path, **job, explain=True)
+    size = json.loads((tmp_path / "shards.json").read_text())["bytes"]
+    assert 0.6 < planned.expected_bytes / size < 1.6
+    assert planned.expected_bytes > 1.3 * plain.expected_bytes
+
+
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_other_formats_hold_the_same_lists(named_model, tmp_path, form):
     strange = ["007", 'a,"b"', "two\nlines", "ü", "NULL", "1e5", " "]
@@ -497,6 +510,26 @@ def test_other_formats_of_number_ids_and_of_nothing(model, tmp_path, form):
     assert found["model_version"].unique().tolist() == [version]
     run(model, tmp_path / "none", n=0, n_shards=1, format=form)
     assert read_batch(tmp_path / "none").dtypes.tolist() == [np.int64, np.int64, np.int64, np.float64]
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_reasons_are_a_column_of_every_format(interactions, tmp_path, form):
+    strange = ["a,b", 'the "best"', "two\nlines", "ü, 50 %", "-> (x)"]
+    items = pd.DataFrame({"item_id": range(60), "title": [strange[one % 5] for one in range(60)]})
+    titled = recgan.train(interactions, items.assign(categories="A|B"), config=recgan.Config(**QUICK))
+    users = [*range(20), 999]
+    run(titled, tmp_path / form, users, n=4, n_shards=3, format=form, explain=True, model_version=True)
+    found = read_batch(tmp_path / form)
+    assert list(found) == ["user_id", "item_id", "rank", "score", "reason", "model_version"]
+    wanted = titled.recommend_batch(users, 4, explain=True)
+    assert found["reason"].tolist() == wanted["reason"].tolist()
+    assert not found["reason"].str.contains("\n").any()
+    parts = content(tmp_path / form)
+    run(titled, tmp_path / "again", users, n=4, n_shards=3, format=form, explain=True, model_version=True, workers=2)
+    assert content(tmp_path / "again") == parts
+    assert (
+        run(titled, tmp_path / form, users, n=4, n_shards=3, format=form, explain=True, model_version=True).done == ()
+    )
 
 
 def test_progress_counts_steps():

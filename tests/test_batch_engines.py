@@ -17,7 +17,7 @@ from recgan.batch import engines, read_batch, run_batch
 from recgan.batch.job import table_hash
 
 LIBRARIES = {"ray": "ray", "spark": "pyspark"}
-JOB = {"users": range(300), "n": 10, "n_shards": 5, "explore": 0.4, "seed": 2, "progress": False}
+JOB = {"users": range(300), "n": 10, "n_shards": 5, "explore": 0.4, "seed": 2, "explain": True, "progress": False}
 MORE = {
     "histories": pd.DataFrame({"user_id": [250, 3, 250], "item_id": [3, 4, 5]}),
     "exclude": {5: [1, 2]},

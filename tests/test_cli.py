@@ -24,7 +24,7 @@ from recgan.cli.output import as_table
 
 SETTINGS = {"epochs": 2, "game_steps": 20, "embedding_dim": 16, "hidden_dim": 32}
 COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "moods", "uncertainty"]
-COMMANDS += ["ideal", "gaps", "demo", "data list", "data fetch"]
+COMMANDS += ["explain", "ideal", "gaps", "demo", "data list", "data fetch"]
 
 
 def call(*arguments: object):
@@ -158,6 +158,49 @@ def test_train_checks_the_rest_before_the_work(place, lists, tmp_path, monkeypat
     refused(bad, "config: 'epoch': no such setting")
     wrong = call("train", seen, "--out", tmp_path / "m", "--column", "uid")
     assert (wrong.exit_code, "'uid' is no NAME=MEANING" in wrong.stderr) == (2, True)
+
+
+def test_recommend_tells_reasons(folder):
+    wanted = recgan.Recommender.load(folder).recommend(7, 3, explain=True)
+    found = table(call("recommend", folder, 7, "-n", 3, "--explain", "--format", "csv").stdout)
+    assert list(found) == ["user_id", "item_id", "title", "rank", "score", "reason"]
+    assert found["reason"].tolist() == wanted["reason"].tolist()
+    assert re.match(r"Because of Film, the \d+th \(\d+ %\)", found["reason"].iloc[0])
+    unknown = call("recommend", folder, 999, "-n", 2, "--explain", "--on-unknown", "fallback", "--format", "json")
+    assert {row["reason"] for row in json.loads(unknown.stdout)} == {"No history yet: popular with others"}
+
+
+def test_batch_tells_reasons(folder, tmp_path):
+    job = ["batch", folder, "--out", tmp_path / "lists", "-n", 3, "--shards", 2]
+    assert call(*job, "--reason").exit_code == 0
+    wanted = recgan.Recommender.load(folder).recommend_batch(n=3, explain=True)
+    assert read_batch(tmp_path / "lists")["reason"].tolist() == wanted["reason"].tolist()
+    refused(call(*job), "explain is True there and False here")
+
+
+def test_explain(folder):
+    model = recgan.Recommender.load(folder)
+    item = model.recommend(7, 1)["item_id"].iloc[0]
+    wanted = model.explain(7, item)
+    result = call("explain", folder, 7, item, "-n", 3, "--format", "csv")
+    found = table(result.stdout)
+    assert list(found) == ["item_id", "title", "share", "block", "shared"]
+    assert found["item_id"].tolist() == wanted["item_id"].tolist()[:3]
+    assert f"mood: {wanted.attrs['name']}" in result.stderr
+    assert "more real than " in result.stderr
+    assert "shared: group " in result.stderr
+    told = json.loads(call("explain", folder, 7, item, "--format", "json").stdout)
+    assert {name: told[name] for name in wanted.attrs} == json.loads(json.dumps(wanted.attrs))
+    assert [row["share"] for row in told["reasons"]] == wanted["share"].tolist()[:10]
+    assert call("explain", folder, 7, item).stdout.split()[:5] == ["item_id", "title", "share", "block", "shared"]
+    given = table(call("explain", folder, 999, item, "--history", "1,5,9", "--format", "csv").stdout)
+    assert given["item_id"].tolist() == model.explain(history=[1, 5, 9], item_id=item)["item_id"].tolist()
+
+
+def test_explain_refuses_whom_and_what_it_does_not_know(folder):
+    refused(call("explain", folder, 999, 3), "unknown user 999: the model knows 60 users", "--history ID,ID")
+    refused(call("explain", folder, 7, 999), "item 999 is not in the catalogue of 40 items")
+    refused(call("explain", folder, 7, 3, "--history", "x"), "--history: 'x' is no item id of this model")
 
 
 def test_recommend_prints_a_table_csv_or_json(folder):

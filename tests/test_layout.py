@@ -17,7 +17,7 @@ ORDER = [
     "progress", "datasets",
     "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
     "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "preferences",
-    "serving", "generative", "recommender", "baselines", "training", "batch", "report",
+    "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit", "ray", "pyspark"]

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from recgan.recommender import Recommender
-from recgan.schema import ITEM, RANK, SCORE, USER
+from recgan.schema import ITEM, RANK, REASON, SCORE, USER
 
 KIND = "recgan batch"
 MODEL_VERSION = "model_version"
@@ -142,10 +142,11 @@ def table_hash(frame: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def columns_of(users: pd.Series, items: pd.Series, model_version: bool) -> list[list[str]]:
+def columns_of(users: pd.Series, items: pd.Series, *, explain: bool, model_version: bool) -> list[list[str]]:
     """Names and types of the columns of a shard: integer ids keep their type, other ids are text."""
     ids = [[USER, str(_arrow_type(users))], [ITEM, str(_arrow_type(items))]]
-    return [*ids, [RANK, "int64"], [SCORE, "double"], *([[MODEL_VERSION, "string"]] if model_version else [])]
+    more = [[name, "string"] for name, there in ((REASON, explain), (MODEL_VERSION, model_version)) if there]
+    return [*ids, [RANK, "int64"], [SCORE, "double"], *more]
 
 
 def schema_of(columns: Iterable[Iterable[str]]) -> pa.Schema:

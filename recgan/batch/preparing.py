@@ -42,7 +42,7 @@ def prepare(
         n: most items in a list.
         n_shards: shards into which the users are cut.
         histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
-        options: items, exclude, filter_seen, on_unknown, explore, rules, seed.
+        options: items, exclude, filter_seen, on_unknown, explore, rules, explain, seed.
         form: format of the shards.
         model_version: whether a column says with which model the list was made.
 
@@ -72,7 +72,7 @@ def prepare(
         "users": table_hash(ids.to_frame()),
         "n_users": len(ids),
         "n_shards": int(n_shards),
-        "columns": columns_of(ids, recommender.items, model_version),
+        "columns": columns_of(ids, recommender.items, explain=options["explain"], model_version=model_version),
         "arguments": {**_arguments(n, histories, options), "format": form, "model_version": bool(model_version)},
     }
     given = None if histories is None else GivenHistories.of(histories, ids)
@@ -146,7 +146,7 @@ def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame 
 
 
 def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "seed")}
+    plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "explain", "seed")}
     hashed: dict[str, str | None] = {name: _ids_hash(options[name]) for name in ("items", "exclude")}
     hashed["histories"] = None
     if histories is not None:

@@ -21,7 +21,8 @@ def read_batch(folder: Place) -> pd.DataFrame:
         folder: as `run_batch` left it, a path or a URL.
 
     Returns:
-        A frame user_id, item_id, rank, score; users in the order of the job, each best first.
+        A frame user_id, item_id, rank, score and, where the job has them, reason and model_version; users in the order
+        of the job, each best first.
 
     Raises:
         DataError: when the folder holds no batch job, or a shard is missing or damaged.

@@ -11,6 +11,7 @@ import typer
 
 import recgan
 from recgan.cli.data import data_app
+from recgan.cli.explaining import explain
 from recgan.cli.gaps import gaps, ideal
 from recgan.cli.guard import INTERRUPTED, Guarded
 from recgan.cli.judging import compare, evaluate
@@ -26,6 +27,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     demo: "recgan demo --out demo",
     train: "recgan train ratings.csv --out model --items films.csv --min-rating 4",
     recommend: "recgan recommend model 42 -n 20 --format csv",
+    explain: "recgan explain model 42 50",
     batch: "recgan batch model --out lists --shards 16 --workers 4",
     evaluate: "recgan evaluate lists truth.csv --metric ndcg@10 --metric recall@20",
     compare: "recgan compare lists rival.csv truth.csv --metric ndcg@10",

@@ -70,6 +70,7 @@ UnknownOption = Annotated[
 ]
 ExploreOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")]
 SeedOption = Annotated[int, typer.Option(help="Of what is random at explore > 0.")]
+ExplainOption = Annotated[bool, typer.Option("--explain", help="Add a column that says why each item is listed.")]
 SeenOption = Annotated[bool, typer.Option("--keep-seen", help="Do not leave out what the user had.")]
 
 
@@ -89,6 +90,7 @@ def recommend(
     max_new: MaxNewOption = None,
     new_below: NewBelowOption = 5,
     on_unknown: UnknownOption = OnUnknown.refuse,
+    explain: ExplainOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """The best items for one user."""
@@ -115,6 +117,7 @@ def recommend(
         ),
         seed=seed,
         on_unknown=on_unknown.value,
+        explain=explain,
     )
     if lists.attrs["fallback_users"]:
         note(f"user {user} is unknown: this is the general list")
@@ -159,6 +162,7 @@ def batch(
     model_version: Annotated[
         bool, typer.Option("--model-version", help="Add a column that says with which model a list was made.")
     ] = False,
+    reason: Annotated[bool, typer.Option("--reason", help="Add a column that says why each item is listed.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
@@ -176,7 +180,7 @@ def batch(
     )
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
-    options |= {"filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
+    options |= {"explain": reason, "filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
     start = time.monotonic()
     result = run_batch(model, out, n=n, n_shards=shards, rules=rules, **options)
     _tell(result, dry_run, time.monotonic() - start)

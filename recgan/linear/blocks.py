@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +55,15 @@ class SparseRows:
     rows: csr_matrix
     decay: float = 1.0
 
+    @cached_property
+    def sorted_rows(self) -> csr_matrix:
+        """The rows in ascending order of the columns, in which single entries are found quickly."""
+        return self.rows.sorted_indices()
+
+    def weight(self, age: np.ndarray) -> np.ndarray:
+        """What an item counts that is so many places older than the newest, any shape, float32."""
+        return np.asarray(np.power(self.decay, np.minimum(age, 200)), np.float32)
+
     def weights(self, histories: Histories) -> csr_matrix:
         """Weight of every history item, (B, N) sparse float32; a repeated item keeps its newest weight."""
         from scipy.sparse import csr_matrix
@@ -65,8 +75,7 @@ class SparseRows:
         keys = histories.rows * histories.n_items + histories.items
         newest = np.zeros(len(keys), bool)
         newest[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-        weights = np.power(self.decay, np.minimum(age[newest], 200)).astype(np.float32)
-        return csr_matrix((weights, (histories.rows[newest], histories.items[newest])), shape=shape)
+        return csr_matrix((self.weight(age[newest]), (histories.rows[newest], histories.items[newest])), shape=shape)
 
     def scores(self, histories: Histories) -> csr_matrix:
         """Scores of the neighbours for B users, (B, N) sparse float32; items without an entry score 0."""
