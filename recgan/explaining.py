@@ -119,11 +119,20 @@ class Explaining(Generative):
         popular = self._blocks.popularity[numbers] > 0.0
         told = np.where(popular, POPULAR, UNTOLD).astype(object)
         told[query.histories.lengths == 0] = NO_HISTORY
+        if query.stated is not None:
+            for user in np.flatnonzero(query.histories.lengths == 0):
+                told[user] = [self._said(query.stated[user], number) for number in numbers[user]]
         if query.pins is not None:
             pinned = (numbers[:, :, None] == query.pins.items[:, None]).any(axis=2)
             because[pinned], told[pinned] = ABSENT, PINNED
         rows = numbers != ABSENT
         return reasons_of(self._words, numbers[rows], because[rows], shares[rows], told[rows])
+
+    def _said(self, stated: np.ndarray, number: int) -> str:
+        """Which of the stated categories (Q,) an item has."""
+        has = self._category_flags.iloc[number].to_numpy() * stated if number != ABSENT else stated * 0.0
+        names = self._category_flags.columns[has > 0.0].tolist()
+        return f"You said that you like {', '.join(names)}" if names else NO_HISTORY
 
     @cached_property
     def _words(self) -> Words:

@@ -232,3 +232,12 @@ def test_nothing_is_learned_from_nothing(model):
 def test_the_same_seed_learns_the_same(model):
     states = [fit_preferences(model._blocks, model._histories, FLAGS, 5).state_dict() for _ in range(2)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_stated_category_is_a_reason(model):
+    lists = model.recommend(preferences={"categories": ["group 2"]}, n=20, explain=True)
+    liked = lists["item_id"] % N_GROUPS == 2
+    assert set(lists["reason"][liked]) == {"You said that you like group 2"}
+    assert not lists["reason"][~liked].str.contains("You said").any()
+    shown = model.recommend(history=[4, 8], preferences={"categories": ["group 2"]}, explain=True)
+    assert not shown["reason"].str.contains("You said").any()

@@ -48,7 +48,7 @@ def ranker(request):
         if request.param == "sequence":  # so small a model has learned too little for the places to count
             places = blocks.generator.encoder.positions
             places.copy_(torch.randn(places.shape, generator=generator))
-    chosen = Weights(1.0, 50.0, 5.0, 4.0, 0.3, 0.5, 0.7)
+    chosen = Weights(1.0, 50.0, 5.0, 4.0, 0.3, 0.5, 0.7, short_generated=0.3, short_popularity=0.4)
     return Ranker(replace(blocks, weights=chosen, sparse=SparseRows(blocks.sparse.rows, 0.8)), judge, 20)
 
 
@@ -62,10 +62,12 @@ def question(ranker: Ranker, most: int = 12, n_users: int = 60) -> tuple[Query, 
 
 
 def left_out(ranker: Ranker, query: Query, items: np.ndarray, user: int, item: int) -> np.ndarray:
-    """What the scores of a user's items lose without one item of the history: asked anew, without it."""
+    """What the scores of a user's items lose without one item of the history, asked anew; popularity is not counted."""
     one = query.take(np.array([user]))
     rest = replace(one, histories=one.histories.part(one.histories.items != item))
-    return (ranker.scores(one, items[[user]]) - ranker.scores(rest, items[[user]]))[0]
+    popular = [ranker.blocks.fading_weights(asked.histories.lengths)[1] for asked in (one, rest)]
+    popular = (popular[0] - popular[1]) * ranker.blocks.popularity[items[[user]]]
+    return (ranker.scores(one, items[[user]]) - ranker.scores(rest, items[[user]]) - popular)[0]
 
 
 @pytest.mark.parametrize("part", [*PARTS, "all"])

@@ -198,12 +198,12 @@ class Blocks:
     def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
         closed = [weight * block.queries(histories) for block, weight in self._closed()]
-        generated, popularity = self.fading_weights(histories)
+        generated, popularity = self.fading_weights(histories.lengths)
         return np.concatenate([generated * wanted, *closed, popularity], axis=1).astype(np.float32)
 
-    def fading_weights(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
-        """What the generated block and popularity count for B users, (B, 1) float32 each."""
-        weights, fade = self.weights, fading(histories.lengths)
+    def fading_weights(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the generated block and popularity count for histories of such lengths (B,), (B, 1) float32 each."""
+        weights, fade = self.weights, fading(lengths)
         generated = np.float32(weights.generated) + np.float32(weights.short_generated) * fade
         return generated, np.float32(weights.popularity) + np.float32(weights.short_popularity) * fade
 

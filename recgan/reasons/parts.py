@@ -58,10 +58,19 @@ def generated(blocks: Blocks, asked: Asked) -> Lost:
         rest = blocks.generator.wanted(conditions).numpy()  # (B, M, D)
     alone = (asked.histories.lengths == 1)[:, None, None]
     rest = np.where(alone, np.float32(blocks.weights.unknown) * rest, rest)
-    weight = np.float32(blocks.weights.generated)
-    lost = np.zeros((*asked.history.shape, asked.items.shape[1]), np.float32)
-    lost[inside] = (weight * (whole[:, None] - rest) @ vectors.transpose(0, 2, 1))[mask]
-    return weight * np.einsum("bd,bkd->bk", whole, vectors), lost
+    weight, fewer = (blocks.fading_weights(asked.histories.lengths - gone)[0] for gone in (0, 1))  # (B, 1)
+    logits = np.einsum("bd,bkd->bk", whole, vectors)
+    lost = asked.there[..., None] * ((weight - fewer) * logits)[:, None]  # by items that the encoder does not read
+    lost[inside] = (((weight * whole)[:, None] - fewer[:, None] * rest) @ vectors.transpose(0, 2, 1))[mask]
+    return weight * logits, lost
+
+
+def popularity(blocks: Blocks, asked: Asked) -> Lost:
+    """What is popular counts more for whoever has one item less: a loss below zero, the same for every item."""
+    weight, fewer = (blocks.fading_weights(asked.histories.lengths - gone)[1] for gone in (0, 1))  # (B, 1)
+    popular = blocks.popularity[asked.items]  # (B, K)
+    lost = np.broadcast_to(((weight - fewer) * popular)[:, None], (*asked.history.shape, popular.shape[1]))
+    return weight * popular, lost
 
 
 def dense(block: LowRank, weight: float, asked: Asked) -> Lost:

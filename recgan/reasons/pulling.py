@@ -67,9 +67,9 @@ def pulls(ranker: Ranker, query: Query, items: np.ndarray) -> Pulls:
     if blocks.sparse is not None and weights.sparse:
         found["sparse"] = parts.sparse(blocks.sparse, weights.sparse, asked)
     if ranker.judge is not None and weights.discriminator:
-        scores, lost = (np.sum(both, axis=0) for both in zip(*found.values(), strict=True))
-        relevance = scores + weights.popularity * blocks.popularity[items], lost
-        found[DISCRIMINATOR] = judged(ranker.judge, weights.discriminator, asked, query.profiles, relevance)
+        every = *found.values(), parts.popularity(blocks, asked)
+        scores, lost = (np.sum(both, axis=0) for both in zip(*every, strict=True))
+        found[DISCRIMINATOR] = judged(ranker.judge, weights.discriminator, asked, query.profiles, (scores, lost))
     values = np.stack([lost for _, lost in found.values()], axis=-1)
     return Pulls(asked.history, asked.there, tuple(found), values)
 

@@ -125,7 +125,7 @@ def _loss(blocks: Blocks, encoder: PreferenceEncoder, sample: Sample) -> Tensor:
     histories = sample.histories
     lengths = torch.from_numpy(histories.lengths)
     moved = encoder(blocks.conditions(histories), torch.from_numpy(sample.stated), lengths)
-    generated, popularity = (torch.from_numpy(one) for one in blocks.fading_weights(histories))
+    generated, popularity = (torch.from_numpy(one) for one in blocks.fading_weights(histories.lengths))
     generated = generated.clamp(min=math.ulp(1.0))
     fashion = popularity / generated * torch.from_numpy(blocks.popularity)
     logits = blocks.generator.wanted(moved) @ blocks.generator.item_vectors().T + fashion
