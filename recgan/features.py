@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,11 @@ class ItemTraits:
     year: np.ndarray
     audience: np.ndarray
     vectors: np.ndarray
+
+    @cached_property
+    def habits(self) -> np.ndarray:
+        """What a user's habit is the mean of: popularity, year and categories side by side, (N, 2 + Q) float32."""
+        return np.concatenate([self.popularity[:, None], self.year[:, None], self.categories], axis=1)
 
     @classmethod
     def of(
@@ -152,28 +158,27 @@ def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray
     Returns:
         (B, K, F) float32 with F = len(FEATURES), in their natural units.
     """
-    matrix = histories.matrix()
-    share = matrix.multiply(1.0 / np.maximum(histories.lengths, 1)[:, None]).tocsr().astype(np.float32)
-    habit = (share @ traits.popularity)[:, None]
-    taste, years = np.asarray(share @ traits.categories), (share @ traits.year)[:, None]
-    popularity, year = traits.popularity[candidates], traits.year[candidates]
-    categories = traits.categories[candidates]
+    habits = histories.sums(traits.habits, (1.0 / np.maximum(histories.lengths, 1)).astype(np.float32))
+    habit, years, taste = habits[:, :1], habits[:, 1:2], habits[:, 2:]
+    popularity, year, categories = (part[candidates] for part in (traits.popularity, traits.year, traits.categories))
     dated = year != 0.0
-    length = np.broadcast_to(np.log1p(histories.lengths)[:, None], candidates.shape)
-    columns = [
+    columns = (
         popularity,
         popularity - habit,
         np.abs(popularity - habit),
         traits.trend[candidates],
-        length,
+        np.log1p(histories.lengths)[:, None],
         *_similarities(traits.vectors, histories, candidates),
         np.einsum("bq,bkq->bk", _unit(taste), categories),
         np.einsum("bq,bkq->bk", taste, categories),
         (year - years) * dated,
         np.abs(year - years) * dated,
         np.einsum("bp,bkp->bk", profiles, traits.audience[candidates]),
-    ]
-    return np.stack([np.asarray(column, np.float32) for column in columns], axis=-1)
+    )
+    features = np.empty((*candidates.shape, len(columns)), np.float32)
+    for place, column in enumerate(columns):
+        features[..., place] = column
+    return features
 
 
 def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> list[np.ndarray]:
