@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,11 @@ class ItemTraits:
     year: np.ndarray
     audience: np.ndarray
     vectors: np.ndarray
+
+    @cached_property
+    def habits(self) -> np.ndarray:
+        """What a user's habit is the mean of: popularity, year and categories side by side, (N, 2 + Q) float32."""
+        return np.concatenate([self.popularity[:, None], self.year[:, None], self.categories], axis=1)
 
     @classmethod
     def of(
@@ -180,31 +186,32 @@ def pair_features(traits: ItemTraits, histories: Histories, profiles: np.ndarray
 
 def habits_of(traits: ItemTraits, histories: Histories, candidates: np.ndarray) -> Habit:
     """The habits of B users with respect to K candidates each, (B, K) int64."""
-    matrix = histories.matrix()
-    share = matrix.multiply(1.0 / np.maximum(histories.lengths, 1)[:, None]).tocsr().astype(np.float32)
-    taste, similarities = np.asarray(share @ traits.categories), _similarities(traits.vectors, histories, candidates)
-    return Habit(histories.lengths, share @ traits.popularity, taste, share @ traits.year, similarities)
+    habits = histories.sums(traits.habits, (1.0 / np.maximum(histories.lengths, 1)).astype(np.float32))
+    similarities = _similarities(traits.vectors, histories, candidates)
+    return Habit(histories.lengths, habits[:, 0], habits[:, 2:], habits[:, 1], similarities)
 
 
 def pair_columns(traits: ItemTraits, habit: Habit, profiles: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Features of B users with these habits with K candidates each, as `pair_features` gives them."""
-    popularity, year = traits.popularity[candidates], traits.year[candidates]
-    categories = traits.categories[candidates]
+    popularity, year, categories = (part[candidates] for part in (traits.popularity, traits.year, traits.categories))
     usual, years, dated = habit.popularity[:, None], habit.year[:, None], year != 0.0
-    columns = [
+    columns = (
         popularity,
         popularity - usual,
         np.abs(popularity - usual),
         traits.trend[candidates],
-        np.broadcast_to(np.log1p(habit.lengths)[:, None], candidates.shape),
+        np.log1p(habit.lengths)[:, None],
         *habit.similarities.transpose(1, 0, 2),
         np.einsum("bq,bkq->bk", _unit(habit.taste), categories),
         np.einsum("bq,bkq->bk", habit.taste, categories),
         (year - years) * dated,
         np.abs(year - years) * dated,
         np.einsum("bp,bkp->bk", profiles, traits.audience[candidates]),
-    ]
-    return np.stack([np.asarray(column, np.float32) for column in columns], axis=-1)
+    )
+    features = np.empty((*candidates.shape, len(columns)), np.float32)
+    for place, column in enumerate(columns):
+        features[..., place] = column
+    return features
 
 
 def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> np.ndarray:

@@ -186,6 +186,28 @@ class Histories:
         matrix.data[:] = 1.0
         return matrix
 
+    def sums(self, table: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """Sums of a table's rows over the users' distinct items.
+
+        Args:
+            table: a row an item, (N, R) float32.
+            weights: of the users, (U,) float32, by which the rows are multiplied; None for 1.
+
+        Returns:
+            (U, R) float32.
+
+        Example:
+            >>> Histories.from_lists([np.array([2, 0, 2])], 3).sums(np.eye(3, dtype=np.float32)).tolist()
+            [[1.0, 0.0, 1.0]]
+        """
+        if len(self) == 1:  # many times faster than a sparse matrix of one row, and the same to the bit
+            rows = table[np.unique(self.items)]
+            return np.asarray((rows if weights is None else rows * weights[0]).sum(axis=0, dtype=np.float32)[None])
+        matrix = self.matrix()
+        if weights is not None:
+            matrix.data = np.repeat(weights, np.diff(matrix.indptr))
+        return np.asarray(matrix @ table, np.float32)
+
     def window(self, users: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """The newest items of some users, padded on the right.
 

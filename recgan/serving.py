@@ -133,9 +133,8 @@ class BaseRecommender(ABC):
             history = []
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
         options |= {"explore": explore, "rules": rules, "preferences": preferences, "explain": explain, "seed": seed}
-        if history is None:
-            return self.recommend_batch([user_id], n, **options)
-        return self._serve(self._one(user_id, history), n, **options)
+        audience = self._alone(user_id) if history is None else self._one(user_id, history)
+        return self._serve(audience, n, **options)
 
     def recommend_batch(
         self,
@@ -257,20 +256,29 @@ class BaseRecommender(ABC):
         return pd.DataFrame(
             {
                 USER: ids.array.take(rows),
-                ITEM: self._items.ids(numbers[rows, columns]).array,
+                ITEM: self._items.array(numbers[rows, columns]),
                 RANK: columns.astype(np.int64) + 1,
                 SCORE: scores[rows, columns].astype(np.float64),
-            }
+            },
+            copy=False,
         )
+
+    def _alone(self, user_id: Any) -> Audience:
+        """One user without a history of its own; what `_known` does for many, with less that is done once a call."""
+        if type(user_id) not in (int, str) or not str(user_id).isascii():
+            return self._known([user_id])
+        return self._stored(pd.Series([user_id], name=USER), np.array([self._users.number(user_id)]))
 
     def _known(self, users: Any) -> Audience:
         ids = self.users if users is None else _id_series(users, USER)
         _refuse_repeats(ids)
-        numbers = self._users.numbers(ids)
+        return self._stored(ids, self._users.numbers(ids))
+
+    def _stored(self, ids: pd.Series, numbers: np.ndarray) -> Audience:
         unknown = numbers == UNKNOWN
         stored = _with_empty(self._histories) if unknown.any() else self._histories
         histories = stored.take(np.where(unknown, len(self._users), numbers))
-        return Audience(ids.reset_index(drop=True), numbers, histories, unknown)
+        return Audience(ids, numbers, histories, unknown)
 
     def _one(self, user_id: Any, history: Any) -> Audience:
         """One user, known or not, with a history of item ids or a frame."""
@@ -423,7 +431,9 @@ def _check_histories(histories: Any) -> pd.DataFrame:
 
 def _id_series(ids: Any, name: str) -> pd.Series:
     values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else _id_list(ids, name)
-    series = pd.Series(values, name=name, dtype=None if len(values) else "int64").reset_index(drop=True)
+    series = pd.Series(values, name=name, dtype=None if len(values) else "int64")
+    if isinstance(ids, pd.Series):
+        series = series.reset_index(drop=True)
     if len(series):
         problems = Problems("ids")
         check_ids(series, problems)

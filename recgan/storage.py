@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
         arrays |= {f"preferences.{name}": value.numpy() for name, value in blocks.preferences.state_dict().items()}
     if judge is not None:
         arrays |= {f"discriminator.{name}": value.numpy() for name, value in judge.discriminator.state_dict().items()}
-        arrays |= {f"traits.{name}": value for name, value in vars(judge.traits).items() if name != "vectors"}
+        named = [field.name for field in fields(judge.traits) if field.name != "vectors"]
+        arrays |= {f"traits.{name}": getattr(judge.traits, name) for name in named}
     return arrays
 
 

@@ -38,6 +38,7 @@ class Vocabulary:
         check_ids(series, problems)
         problems.raise_if_any()
         self._index = pd.Index(series)
+        self._integers = pd.api.types.is_integer_dtype(self._index.dtype)
         if not self._index.is_unique:
             repeated = self._index[self._index.duplicated()][0]
             raise DataError(f"vocabulary: the {name} hold {shown(repeated)} more than once")
@@ -80,14 +81,26 @@ class Vocabulary:
             return np.full(len(wanted), UNKNOWN, np.int64)
         return np.asarray(self._index.get_indexer(wanted), np.int64)
 
+    def number(self, one: int | str) -> int:
+        """Number of one id, -1 where it is unknown; the same as `numbers` says, in a hundredth of the calls."""
+        if isinstance(one, str) == self._integers:
+            return UNKNOWN
+        try:
+            return int(self._index.get_loc(one))  # type: ignore[arg-type]  # ids are distinct, so it is a number
+        except (KeyError, OverflowError):
+            return UNKNOWN
+
     def same_type(self, ids: Any) -> bool:
         """Whether some ids are of this vocabulary's type, integers or text; 5 and "5" never match."""
-        integers = pd.api.types.infer_dtype(pd.Index(ids), skipna=False) == "integer"
-        return bool(pd.api.types.is_integer_dtype(self._index.dtype) == integers)
+        return bool(self._integers == (pd.api.types.infer_dtype(pd.Index(ids), skipna=False) == "integer"))
 
     def ids(self, numbers: Any) -> pd.Series:
         """Ids of some numbers, (k,), in the caller's dtype."""
         return pd.Series(self._index.take(np.asarray(numbers, np.int64)))
+
+    def array(self, numbers: np.ndarray) -> Any:
+        """Ids of some numbers, (k,), as an array of the caller's dtype."""
+        return self._index.array.take(numbers)
 
     def extended(self, ids: pd.Series) -> Vocabulary:
         """A new vocabulary with the unknown ones among some ids appended at the end.

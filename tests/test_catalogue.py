@@ -75,7 +75,7 @@ def test_a_search_with_a_rough_pass_is_the_whole_product_sorted(seed, n_items, n
     queries[random.random(n_users) < 0.1] = 0.0
     refused = random.random((n_users, n_items)) < random.random() * 0.7
     few = {"CELLS": int(random.integers(20, 400)), "OFTEN": int(random.integers(1, 9))}
-    with sizes(BLOCK=int(random.integers(1, 40)), SEVERAL=1, MANY=0, fast=lambda: True, **few):
+    with sizes(BLOCK=int(random.integers(1, 40)), MANY=0, fast=lambda: True, **few):
         numbers, scores = Catalogue(columns * np.float32(scale)).best(queries, k, masks=refusing(refused))
     assert_sorted(numbers, scores, np.where(refused, -np.inf, (queries @ columns.T) * np.float32(scale)), k)
 
@@ -113,7 +113,7 @@ def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside
     columns, queries = (random.standard_normal((size, 24)).astype(np.float32) for size in (3000, 300))
     before, found = torch.get_num_threads(), {}
     for rough_first in (False, True):
-        with sizes(CELLS=60_000, SEVERAL=1, fast=lambda first=rough_first: first):
+        with sizes(CELLS=60_000, fast=lambda first=rough_first: first):
             for n_threads in (1, 2, 3):
                 torch.set_num_threads(n_threads)
                 try:

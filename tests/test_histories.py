@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgan.histories import Histories
@@ -63,3 +63,19 @@ def test_from_frame_orders_by_time_and_keeps_ties_in_row_order():
     placed = Histories.from_frame(frame.rename(columns={"timestamp": "position"}), Vocabulary([1]), Vocabulary(["a"]))
     assert placed.ordered
     assert not placed.clock
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.booleans())
+def test_sums_of_one_user_are_those_among_many_to_the_bit(seed, n_columns, weighted):
+    random = np.random.default_rng(seed)
+    lists = [random.integers(0, 40, random.integers(0, 120)) for _ in range(3)]
+    histories = Histories.from_lists(lists, 40)
+    table = random.standard_normal((40, n_columns)).astype(np.float32)
+    weights = random.random(3, np.float32) if weighted else None
+    sums = histories.sums(table, weights)
+    for user, items in enumerate(lists):
+        some = None if weights is None else weights[[user]]
+        np.testing.assert_array_equal(histories.take(np.array([user])).sums(table, some)[0], sums[user])
+        exact = table[np.unique(items)].sum(axis=0, dtype=np.float64) * (1.0 if some is None else some[0])
+        np.testing.assert_allclose(sums[user], exact, rtol=0, atol=1e-4)

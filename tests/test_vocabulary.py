@@ -57,3 +57,13 @@ def test_extended_keeps_the_old_numbers():
         old.extended(pd.Series([1, 2]))
     with pytest.raises(DataError, match="too large for int32"):
         Vocabulary(pd.Series([1, 2], dtype="int32")).extended(pd.Series([2**32 + 7]))
+
+
+@given(st.data())
+def test_the_number_of_one_id_is_what_many_get(data):
+    integers = st.integers(-(2**63), 2**63 - 1)
+    known = data.draw(st.lists(integers, unique=True, max_size=9) | st.lists(st.text("ab", max_size=2), unique=True))
+    vocabulary = Vocabulary(known) if known else Vocabulary([0])
+    asked = [*known, data.draw(st.text("ab1", max_size=3)), data.draw(st.integers(-(2**70), 2**70)), 1, "1"]
+    for one in asked:
+        assert vocabulary.number(one) == vocabulary.numbers([one])[0]

@@ -36,7 +36,7 @@ class LowRank:
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Queries of B users, (B, R) float32: the sum of the fold rows of their distinct items."""
-        return np.asarray(histories.matrix() @ self.fold, np.float32)
+        return histories.sums(self.fold)
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores of every item for B users, (B, N) float32."""

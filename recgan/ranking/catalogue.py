@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CELLS, BLOCK = 1 << 22, 1 << 15
 """Scores, and items, that are held at once by a thread: few enough to stay in a processor's cache."""
-SEVERAL, MANY = 16, 64
-"""Users at once, and items by the k best, from which on a rough pass is worth it."""
+MANY = 64
+"""Items by the k best from which on a rough pass is worth it."""
 GATHERED = 1 << 18
 """Numbers of item vectors that are gathered at once."""
 Masks = Callable[[np.ndarray], Mask]
@@ -79,7 +79,7 @@ class Catalogue:
     def _portion(
         self, queries: np.ndarray, k: int, extra: csr_matrix | None, masks: Masks | None, users: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        if extra is not None or len(users) < SEVERAL or len(self._columns) < MANY * k or not fast():
+        if extra is not None or len(self._columns) < MANY * k or not fast():
             return lists(self._read(queries, k, extra, masks, users), len(users), k)
         pairs, answered = self._rough.pairs(queries[users], k, None if masks is None else masks(users))
         pairs = self._exact(queries[users], pairs.take(answered[pairs.rows]))

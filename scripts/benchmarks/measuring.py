@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -94,6 +95,13 @@ def peak_mib() -> float:
     lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
     held = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
     return round(int(held or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) / 1024, 1)
+
+
+def forget_peak() -> float:
+    """Let `peak_mib` begin anew at what this process holds now, where the system can; what it says then."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return peak_mib()
 
 
 def _fitted(job: Job, task: Task) -> Any:
