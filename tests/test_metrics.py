@@ -486,3 +486,11 @@ def test_few_users_that_all_win_have_the_smallest_p_value(values: np.ndarray) ->
 def test_the_interval_moves_with_the_values(values: np.ndarray, shift: int) -> None:
     low, high = m.mean_interval(values, 99, 0)
     assert m.mean_interval(values + shift, 99, 0) == pytest.approx((low + shift, high + shift), abs=1e-9)
+
+
+def test_stored_zeros_of_an_argument_stay_where_they_are() -> None:
+    categories = sparse.csr_array(([1.0, 0.0, 1.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
+    m.diversity(np.array([[0, 1]]), categories, 2)
+    m.category_profile(np.array([0]), np.array([0]), categories, 1)
+    assert categories.data.tolist() == [1, 0, 1]
+    assert categories.indices.tolist() == [0, 1, 1]

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
-from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, ruling
+from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, limits, ruling
 from recgan.ranking.arranging import chance
 from recgan.ranking.calibrating import Calibration
 from recgan.rules import Rules
@@ -226,3 +227,32 @@ def test_a_longer_list_begins_with_the_shorter_unless_there_is_a_minimum():
     long, _ = ranker(8, False).rank(query, 30)
     for n in (0, 1, 5, 8, 9, 20):
         np.testing.assert_array_equal(ranker(8, False).rank(query, n)[0], long[:, :n])
+
+
+@given(hnp.arrays(np.bool_, st.tuples(st.integers(0, 4), st.integers(1, 130))))
+def test_packed_flags_are_bits(flags):
+    words = limits.packed(flags)
+    assert words.dtype == np.uint64
+    assert words.shape == (len(flags), -(-flags.shape[1] // 64))
+    for row, told in zip(words.tolist(), flags, strict=True):
+        assert sum(word << (64 * place) for place, word in enumerate(row)) == sum(
+            1 << bit for bit in np.flatnonzero(told).tolist()
+        )
+
+
+@given(st.lists(st.lists(st.none() | st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=5), st.data())
+def test_pins_stand_by_their_places_and_those_that_are_none_last(rows, data):
+    places = np.array([data.draw(st.permutations(range(3))) for _ in rows])
+    items = np.array([[ABSENT if one is None else one for one in row] for row in rows])
+    pins = Pins.of(items, places)
+    for user, row in enumerate(items):
+        wanted = sorted((place, item) for place, item in zip(places[user], row, strict=True) if item != ABSENT)
+        assert pins.items[user].tolist() == [item for _, item in wanted] + [ABSENT] * (3 - len(wanted))
+        assert pins.places[user][: len(wanted)].tolist() == [place for place, _ in wanted]
+    table = pins.table(10)
+    assert [table.of(user).tolist() for user in range(len(rows))] == [row[row != ABSENT].tolist() for row in pins.items]
+
+
+def test_only_the_classes_with_a_minimum_are_wanted():
+    classes = Classes(np.zeros((2, 4), bool), np.array([9, 9, 9, 9]), np.array([0, 2, 0, 1]))
+    assert classes.wanted.tolist() == [1, 3]

@@ -344,3 +344,12 @@ def test_the_time_split_cuts_off_its_share_of_the_rows(frame, fraction, validati
     assert len(split.test.truth) == n_test
     assert len(split.validation.truth) == max(1, round(validation * (len(frame) - n_test)))
     assert len(split.train) + len(split.validation.truth) + len(split.test.truth) == len(frame)
+
+
+def test_somebody_is_left_to_train_on():
+    two = pd.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2]})
+    with pytest.raises(
+        DataError, match="2 users, 2 of them with two items or more, are too few for 1 test and 1 valid"
+    ):
+        split_users(two)
+    assert len(split_users(two, n_test=1, n_validation=0).train) == 2
