@@ -52,10 +52,14 @@ EQUIVALENT = {
         "np.full((len(scores), k), +np.inf": "an empty array",
         "np.searchsorted(rows, np.arange(n_rows + 2))": UNUSED,
     },
-    "ranking/rough.py": {"OFTEN = 9": TIME},
+    "ranking/rough.py": {
+        "OFTEN = 9": TIME,
+        "_value(np.maximum(keys, 0)), 1.0)": "an infinite slack is taken from it",
+    },
     "ranking/gate.py": {
         "NO_CLASSES = Classes(np.zeros((1, 0), bool), np.empty(1": UNUSED,
         "NO_CLASSES = Classes(np.zeros((1, 1), bool)": UNUSED,
+        "self._items = np.where(pool.numbers == ABSENT, 1": UNUSED,
         "self.lacks_help &= lacks_help": TIME,
     },
 }

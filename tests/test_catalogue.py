@@ -224,3 +224,10 @@ def test_more_users_than_sixteen_bits_can_number_stay_in_their_order():
         assert joined.items.tolist() == [
             item for row in sorted(set(rows)) for _ in range(2) for item in items[np.array(rows) == row]
         ]
+
+
+@pytest.mark.parametrize(("power", "answered"), [(59, True), (60, False)])
+def test_products_of_lengths_are_left_alone_from_a_bound_on(power, answered):
+    columns = np.array([[2.0**power], [1.0], [2.0]], np.float32)
+    _, found = RoughPass(columns, 2).pairs(np.array([[2.0**60]], np.float32), 1)
+    assert found.tolist() == [answered]

@@ -256,3 +256,14 @@ def test_pins_stand_by_their_places_and_those_that_are_none_last(rows, data):
 def test_only_the_classes_with_a_minimum_are_wanted():
     classes = Classes(np.zeros((2, 4), bool), np.array([9, 9, 9, 9]), np.array([0, 2, 0, 1]))
     assert classes.wanted.tolist() == [1, 3]
+
+
+def test_a_minimum_leaves_room_for_the_pinned_item_to_come():
+    query = asked(np.random.default_rng(0), 1)
+    order = ranker(N, False).rank(query, 30)[0][0]
+    members = np.zeros((N, 1), bool)
+    members[order[[20, 21]]] = True
+    classes = Classes(members, np.array([N]), np.array([2]))
+    pins = Pins.of(order[[[10]]], np.array([[2]]))
+    numbers, _ = ranker(N, False).rank(replace(query, classes=classes, pins=pins), 3)
+    assert numbers[0].tolist() == order[[20, 21, 10]].tolist()
