@@ -132,14 +132,15 @@ def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside
     np.testing.assert_array_equal(found[False][0], found[True][0])
 
 
-def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were():
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were(n_threads):
     before = torch.get_num_threads()
-    torch.set_num_threads(3)
+    torch.set_num_threads(n_threads)
     try:
         assert threads.each(lambda _: torch.get_num_threads(), range(20)) == [1] * 20
-        assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == n_threads
         with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 3
+            assert later.submit(torch.get_num_threads).result() == n_threads
     finally:
         torch.set_num_threads(before)
 
@@ -231,3 +232,24 @@ def test_products_of_lengths_are_left_alone_from_a_bound_on(power, answered):
     columns = np.array([[2.0**power], [1.0], [2.0]], np.float32)
     _, found = RoughPass(columns, 2).pairs(np.array([[2.0**60]], np.float32), 1)
     assert found.tolist() == [answered]
+
+
+@pytest.mark.parametrize(
+    ("n_users", "n_items", "is_fast", "with_extra", "used"),
+    [
+        (4, 20, True, False, True),
+        (3, 20, True, False, False),
+        (4, 19, True, False, False),
+        (4, 20, False, False, False),
+        (4, 20, True, True, False),
+    ],
+)
+def test_a_rough_pass_goes_before_where_it_pays_and_nothing_is_added(n_users, n_items, is_fast, with_extra, used):
+    random = np.random.default_rng(0)
+    columns, queries = (random.integers(-9, 9, (size, 3)).astype(np.float32) for size in (n_items, n_users))
+    extra = random.integers(0, 50, (n_users, n_items)).astype(np.float32) * with_extra
+    whole = Catalogue(columns)
+    with sizes(SEVERAL=4, MANY=2, fast=lambda: is_fast):
+        numbers, scores = whole.best(queries, 10, csr_matrix(extra) if with_extra else None)
+    assert ("_rough" in vars(whole)) == used
+    assert_sorted(numbers, scores, queries @ columns.T + extra, 10)

@@ -267,3 +267,10 @@ def test_a_minimum_leaves_room_for_the_pinned_item_to_come():
     pins = Pins.of(order[[[10]]], np.array([[2]]))
     numbers, _ = ranker(N, False).rank(replace(query, classes=classes, pins=pins), 3)
     assert numbers[0].tolist() == order[[20, 21, 10]].tolist()
+
+
+def test_flags_of_any_shape_are_packed_by_their_last_axis():
+    flags = np.random.default_rng(0).random((2, 3, 70)) < 0.5
+    for some in (flags, flags[0], flags[0, 0]):
+        assert limits.packed(some).shape == (*some.shape[:-1], 2)
+    np.testing.assert_array_equal(limits.packed(flags)[1, 2], limits.packed(flags[1, 2]))
