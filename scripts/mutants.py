@@ -57,7 +57,11 @@ EQUIVALENT = {
         "step = max(1, GATHERED // max(2": TIME,
     },
     "ranking/threads.py": {"if n_threads == 1 and (not portions)": TIME},
-    "ranking/ruling.py": {"relevance = np.full(more.shape, +np.inf)": UNUSED},
+    "ranking/ruling.py": {
+        "relevance = np.full(more.shape, +np.inf)": UNUSED,
+        "users = np.arange(len(more))[:, None] << 33": "the keys are as distinct",
+        ".T.astype(np.float32) >= 0": TIME,
+    },
     "ranking/top.py": {
         "GROUPS = 33": TIME,
         "size = max(1, n_items * (GROUPS * max(1, k)))": TIME,

@@ -17,6 +17,7 @@ from recgan.networks import build_generator
 from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, limits, ruling
 from recgan.ranking.arranging import chance
 from recgan.ranking.calibrating import Calibration
+from recgan.ranking.gate import Pool
 from recgan.rules import Rules
 
 N = 40
@@ -187,7 +188,8 @@ def test_lists_equal_those_of_a_plain_search(seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ruling, "MORE", int(random.integers(-n + 1, 3)))
         numbers, scores = engine.rank(query, n)
-    assert ((numbers == ABSENT) == ~np.isfinite(scores)).all()
+    assert (np.isfinite(scores) == (numbers != ABSENT)).all()
+    assert (scores[numbers == ABSENT] == -np.inf).all()
     for user in range(5):
         found = numbers[user][numbers[user] != ABSENT].tolist()
         assert found == Oracle(engine, query.take(np.array([user])), n).list()
@@ -274,3 +276,26 @@ def test_flags_of_any_shape_are_packed_by_their_last_axis():
     for some in (flags, flags[0], flags[0, 0]):
         assert limits.packed(some).shape == (*some.shape[:-1], 2)
     np.testing.assert_array_equal(limits.packed(flags)[1, 2], limits.packed(flags[1, 2]))
+
+
+def test_a_candidate_that_is_found_again_stands_once_and_by_what_is_known_now():
+    """Of three users the second gets more: items 7 (there already, only as a help) and 3, beside the pinned item 9."""
+    numbers = np.array([[5, 7, 8, 9]] * 3)
+    relevance = np.array([[3.0, 1.0, 0.5, 0.1]] * 3)
+    general = np.array([[True, False, True, True]] * 3)
+    nobody = np.zeros(3, bool)
+    pool = Pool(numbers, relevance, general, head=1, n_pins=1, whole=nobody, helped=nobody)
+    rows, found = np.array([1]), np.array([[7, 3, ABSENT]])
+    wider = ruling.extended(pool, rows, found, np.array([[1.0, 0.5, -np.inf]]), general=True, whole=np.array([True]))
+    for user, wanted in enumerate([[5, 7, 8, 9], [5, 7, 3, 8, 9], [5, 7, 8, 9]]):
+        assert wider.numbers[user][wider.numbers[user] != ABSENT].tolist() == wanted
+        assert wider.numbers[user, -1] == 9
+        known = dict(zip(wider.numbers[user].tolist(), wider.general[user].tolist(), strict=True))
+        assert known[7] == (user == 1)
+    assert wider.relevance[1][wider.numbers[1] == ABSENT].tolist() == [-np.inf] * (wider.numbers.shape[1] - 5)
+    assert wider.whole.tolist() == [False, True, False]
+    assert not wider.helped.any()
+    helped = ruling.extended(pool, rows, found, np.array([[1.0, 0.5, -np.inf]]), general=False, whole=np.array([True]))
+    assert helped.helped.tolist() == [False, True, False]
+    assert not helped.whole.any()
+    assert not helped.general[1][helped.numbers[1] == 3].any()
