@@ -47,7 +47,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich before 15 ends the line also of a bar that was never shown
+            self._bar.stop()
 
     def stage(self, name: str) -> None:
         """Show that a stage without steps has begun."""

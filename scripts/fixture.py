@@ -1,12 +1,12 @@
-"""Write the model folder of this format that every later version must still load: `python scripts/fixture.py`.
+"""Write a model folder that every later version must still load: `python scripts/fixture.py WHAT_IS_NEW`.
 
-Once a format is released its folder under tests/fixtures stays as it is; run this anew only while it is not.
+It stands beside the older ones under tests/fixtures, which stay as they are. Run this whenever what is written changes.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,15 +36,17 @@ def model() -> recgan.Recommender:
     users = pd.DataFrame({"user_id": sorted(frame["user_id"].unique()), "age": range(24)})
     config = recgan.Config(**SETTINGS, n_candidates=6, progress=False)
     made = recgan.train(frame, items, users=users, config=config)
-    weights = replace(made._blocks.weights, generated=1.0, dense=1.0, sparse=1.0, popularity=0.1, discriminator=0.5)
+    weights = replace(
+        made._blocks.weights, generated=1.0, dense=1.0, factors=1.0, sparse=1.0, popularity=0.1, discriminator=0.5
+    )
     made._blocks = replace(made._blocks, weights=weights)
     made._ranker = Ranker(made._blocks, made._judge, config.n_candidates)
     return made
 
 
 if __name__ == "__main__":
-    place = FIXTURES / f"format-{artifact.FORMAT}"
-    shutil.rmtree(place, ignore_errors=True)
+    place = FIXTURES / f"format-{artifact.FORMAT}-{sys.argv[1]}"
+    place.mkdir()
     made = model()
     made.save(place / "model")
     lists = made.recommend_batch(n=8)

@@ -4,7 +4,11 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from recgan import artifact
 from recgan.errors import ArtifactError
@@ -105,3 +109,64 @@ def test_read_only_target(tmp_path):
 def test_missing_folder(tmp_path):
     with pytest.raises(ArtifactError, match="no such model folder"):
         artifact.read_manifest(tmp_path / "none")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+letters = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+array = npst.arrays(
+    st.sampled_from([np.float32, np.float64, np.int64, np.int8, np.bool_]),
+    npst.array_shapes(max_dims=3, max_side=4, min_side=0),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text("abc.", min_size=1, max_size=5), array, max_size=4))
+def test_any_arrays_come_back_to_the_bit(tmp_path_factory, arrays):
+    path = tmp_path_factory.mktemp("a") / "a.safetensors"
+    artifact.save_arrays(path, arrays)
+    found = artifact.load_arrays(path)
+    assert found.keys() == arrays.keys()
+    for name, wanted in arrays.items():
+        assert found[name].dtype == wanted.dtype
+        assert found[name].shape == wanted.shape
+        assert found[name].tobytes() == wanted.tobytes()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(st.text(min_size=1).filter(lambda name: name not in ("format", "files")), json_values, max_size=4)
+)
+def test_any_manifest_comes_back(tmp_path_factory, told):
+    folder = tmp_path_factory.mktemp("a") / "model"
+    artifact.write_folder(folder, fill, told)
+    found = artifact.read_manifest(folder)
+    assert {name: found[name] for name in told} == told
+    assert found.keys() == {*told, "format", "files"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["a.safetensors", "b.txt", "manifest.json", "manifest.sha256"]), st.data())
+def test_any_changed_byte_is_noticed(tmp_path_factory, name, data):
+    folder = tmp_path_factory.mktemp("a") / "model"
+    artifact.write_folder(folder, fill, {"made": "here"})
+    content = bytearray((folder / name).read_bytes())
+    place = data.draw(st.integers(0, len(content.rstrip()) - 1))
+    content[place] = data.draw(st.integers(0, 255).filter(lambda byte: byte != content[place]))
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match="manifest|" + name):
+        artifact.read_manifest(folder)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(letters, st.integers(-(2**63), 2**63 - 1), st.floats()), max_size=8))
+def test_any_table_comes_back(tmp_path_factory, rows):
+    table = pd.DataFrame(rows, columns=["text", "whole", "number"]).astype(
+        {"text": str, "whole": "int64", "number": float}
+    )
+    path = tmp_path_factory.mktemp("a") / "t.parquet"
+    artifact.save_table(path, table)
+    pd.testing.assert_frame_equal(artifact.load_table(path), table)

@@ -19,8 +19,11 @@ from folders import content
 from planted import planted
 
 import recgan
-from recgan.batch import engines, local, read_batch, run_batch
+from recgan.batch import engines, local, read_batch, run_batch, worker
+from recgan.batch.assignment import Assignment
 from recgan.batch.failure import Failure
+from recgan.batch.folders import LocalFolder
+from recgan.errors import ArtifactError, RecganError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX system")
 USERS = range(1500)  # most of them unknown
@@ -268,3 +271,32 @@ def test_fifty_kills(folder, whole, tmp_path):
             assert killed_driver(folder, place, int(random.integers(0, 40))) == -signal.SIGKILL
         finished(folder, place, whole)
         shutil.rmtree(place)
+
+
+class Deaf:
+    """A connection through which the first message does not go."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message):
+        if not self.sent:
+            self.sent.append(None)
+            raise TypeError("cannot be sent")
+        self.sent.append(message)
+
+
+def test_an_error_that_cannot_be_sent_is_told_in_words():
+    deaf = Deaf()
+    worker._tell(deaf, Failure(ValueError, (object(),), "Traceback\nValueError: in the middle"))
+    error = deaf.sent[1].error()
+    assert type(error) is RecganError
+    assert str(error) == "a worker failed: ValueError: in the middle"
+
+
+def test_a_shard_that_cannot_be_made_is_a_failure_with_its_reason(folder, tmp_path):
+    assignment = Assignment(folder, LocalFolder(tmp_path), {"described": {"model": "another"}})
+    failure = assignment.attempt(0)
+    assert failure.kind is ArtifactError
+    assert "holds another model than when the job began" in str(failure.error())
+    assert "in a worker:" in failure.error().__notes__[0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from scipy.sparse import csr_matrix
 
 from recgan.ranking import catalogue, rough, threads, top
@@ -46,6 +47,7 @@ def assert_sorted(numbers, scores, whole, k):
         best = best[np.isfinite(row[best])]
         assert numbers[user].tolist() == best.tolist() + [-1] * (k - len(best))
         assert scores[user, : len(best)].tolist() == row[best].tolist()
+        assert (scores[user, len(best) :] == -np.inf).all()
 
 
 @settings(max_examples=100, deadline=None)
@@ -130,14 +132,15 @@ def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside
     np.testing.assert_array_equal(found[False][0], found[True][0])
 
 
-def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were():
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were(n_threads):
     before = torch.get_num_threads()
-    torch.set_num_threads(3)
+    torch.set_num_threads(n_threads)
     try:
         assert threads.each(lambda _: torch.get_num_threads(), range(20)) == [1] * 20
-        assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == n_threads
         with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 3
+            assert later.submit(torch.get_num_threads).result() == n_threads
     finally:
         torch.set_num_threads(before)
 
@@ -150,3 +153,103 @@ def test_an_error_in_a_thread_reaches_the_caller():
             threads.each(lambda portion: 1 // portion, [2, 1, 0])
     finally:
         torch.set_num_threads(before)
+
+
+drawn_scores = hnp.arrays(
+    np.float32, st.tuples(st.integers(0, 4), st.integers(0, 40)), elements=st.floats(-9, 9, width=32)
+)
+
+
+@given(drawn_scores, st.integers(0, 30))
+def test_fewer_of_the_best_are_the_first_of_more(scores, k):
+    few, more = top.top_items(scores, k), top.top_items(scores, k + 1)
+    for short, long in zip(few, more, strict=True):
+        assert short.shape == (len(scores), min(k, scores.shape[1]))
+        np.testing.assert_array_equal(short, long[:, : short.shape[1]])
+
+
+@given(drawn_scores, st.integers(1, 50))
+def test_largest_are_the_largest(scores, k):
+    found = top.largest(scores, k)
+    np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(scores, axis=1)[:, -k:])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 99)), max_size=30), st.integers(0, 4))
+def test_a_padded_table_holds_what_belongs_to_every_row(pairs, least):
+    rows, values = np.array(sorted(pairs, key=lambda pair: pair[0]), np.int64).reshape(-1, 2).T
+    table = top.padded(rows, values, 6, least, -7)
+    assert table.shape[1] >= least
+    for row in range(6):
+        own = values[rows == row].tolist()
+        assert table[row].tolist() == own + [-7] * (table.shape[1] - len(own))
+
+
+@given(drawn_scores, st.integers(1, 20), st.integers(0, 9))
+def test_groups_tell_every_pair_that_reaches_its_bound(scores, k, first):
+    groups = top.Groups.of(scores, k)
+    bound = (
+        np.sort(scores, axis=1)[:, -min(k, scores.shape[1])] if scores.shape[1] else np.zeros(len(scores), np.float32)
+    )
+    found = groups.reaching(bound, first)
+    assert (np.diff(found.rows) >= 0).all()
+    wanted = {(row, item + first) for row, item in np.argwhere(scores >= bound[:, None]).tolist()}
+    assert set(zip(found.rows.tolist(), found.items.tolist(), strict=True)) == wanted
+    assert len(found.rows) == len(wanted)
+    np.testing.assert_array_equal(found.values, scores[found.rows, found.items - first])
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 99)), max_size=6), min_size=1, max_size=4))
+def test_joined_pairs_stand_user_by_user_in_their_order(parts):
+    made = []
+    for part in parts:
+        rows, items = np.array(sorted(part, key=lambda pair: pair[0]), np.int64).reshape(-1, 2).T
+        made.append(top.Pairs(rows, items, items.astype(np.float32)))
+    joined = top.Pairs.joined(made)
+    wanted = [pair for row in range(6) for part in parts for pair in part if pair[0] == row]
+    assert list(zip(joined.rows.tolist(), joined.items.tolist(), strict=True)) == wanted
+    np.testing.assert_array_equal(joined.values, joined.items)
+
+
+def test_negative_zero_ties_with_zero():
+    numbers, values = top.top_items(np.array([[-0.0, 0.0, -0.0, 1.0]], np.float32), 4)
+    assert numbers.tolist() == [[3, 0, 1, 2]]
+    assert not np.signbit(values).any()
+
+
+def test_more_users_than_sixteen_bits_can_number_stay_in_their_order():
+    items = np.arange(4, dtype=np.int64)
+    for rows in ([0, 1, 65_535, 65_536], [0, 1, 65_536, 65_536], [7, 65_600, 131_072, 131_073]):
+        part = top.Pairs(np.array(rows, np.int64), items, items.astype(np.float32))
+        joined = top.Pairs.joined([part, part])
+        assert joined.rows.tolist() == sorted(rows * 2)
+        assert joined.items.tolist() == [
+            item for row in sorted(set(rows)) for _ in range(2) for item in items[np.array(rows) == row]
+        ]
+
+
+@pytest.mark.parametrize(("power", "answered"), [(59, True), (60, False)])
+def test_products_of_lengths_are_left_alone_from_a_bound_on(power, answered):
+    columns = np.array([[2.0**power], [1.0], [2.0]], np.float32)
+    _, found = RoughPass(columns, 2).pairs(np.array([[2.0**60]], np.float32), 1)
+    assert found.tolist() == [answered]
+
+
+@pytest.mark.parametrize(
+    ("n_users", "n_items", "is_fast", "with_extra", "used"),
+    [
+        (4, 20, True, False, True),
+        (3, 20, True, False, False),
+        (4, 19, True, False, False),
+        (4, 20, False, False, False),
+        (4, 20, True, True, False),
+    ],
+)
+def test_a_rough_pass_goes_before_where_it_pays_and_nothing_is_added(n_users, n_items, is_fast, with_extra, used):
+    random = np.random.default_rng(0)
+    columns, queries = (random.integers(-9, 9, (size, 3)).astype(np.float32) for size in (n_items, n_users))
+    extra = random.integers(0, 50, (n_users, n_items)).astype(np.float32) * with_extra
+    whole = Catalogue(columns)
+    with sizes(SEVERAL=4, MANY=2, fast=lambda: is_fast):
+        numbers, scores = whole.best(queries, 10, csr_matrix(extra) if with_extra else None)
+    assert ("_rough" in vars(whole)) == used
+    assert_sorted(numbers, scores, queries @ columns.T + extra, 10)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recgan.draws import unlike, wanted_vectors
 
@@ -25,3 +28,17 @@ def test_unlike_begins_with_the_most_typical_and_goes_far():
     order = unlike(vectors, 20)
     assert sorted(order.tolist()) == list(range(20))
     assert order[0] == (vectors @ vectors.mean(axis=0)).argmax()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 9), st.integers(0, 12), st.integers(0, 99))
+def test_fewer_unlike_vectors_are_the_first_of_more(size, n, seed):
+    vectors = np.random.default_rng(seed).normal(size=(size, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    chosen = unlike(vectors, n)
+    assert len(set(chosen.tolist())) == len(chosen) == min(n, size)
+    assert unlike(vectors, n + 1)[:n].tolist() == chosen.tolist()
+    if len(chosen) > 1:
+        before = (vectors @ vectors[chosen[:-1]].T).max(axis=1)
+        before[chosen[:-1]] = np.inf
+        assert before[chosen[-1]] == pytest.approx(before.min(), abs=1e-6)

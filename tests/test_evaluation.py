@@ -10,6 +10,8 @@ import ir_measures
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
 from recgan.errors import ConfigError, DataError
@@ -405,3 +407,76 @@ def test_a_comparison_reads_as_one_line_and_is_frozen() -> None:
 def test_comparison_arguments_out_of_range(arguments: dict) -> None:
     with pytest.raises(ConfigError):
         compare(RECS, RECS, TRUTH, **arguments)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What holds of any tables
+
+some_users = st.dictionaries(
+    st.integers(0, 5), st.lists(st.integers(0, 9), unique=True, min_size=1, max_size=8), min_size=1
+)
+SOME = [f"{name}@{k}" for name in RANKING for k in (1, 4)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users, st.integers(0, 99))
+def test_the_order_of_the_rows_changes_nothing(lists, relevant, seed):
+    recs, truth = ranked(lists), pairs(relevant)
+    mixed = [frame.sample(frac=1, random_state=seed) for frame in (recs, truth)]
+    assert evaluate(*mixed, SOME) == pytest.approx(evaluate(recs, truth, SOME), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users)
+def test_ranks_and_falling_scores_say_the_same(lists, relevant):
+    truth = pairs(relevant)
+    assert evaluate(ranked(lists), truth, SOME) == evaluate(ranked(lists, "score"), truth, SOME)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users)
+def test_the_mean_is_that_of_the_users(lists, relevant):
+    recs, truth = ranked(lists), pairs(relevant)
+    each = evaluate(recs, truth, SOME, per_user=True)
+    assert each.user_id.tolist() == sorted(relevant)
+    assert each[SOME].mean().to_dict() == pytest.approx(evaluate(recs, truth, SOME), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users, st.permutations(range(10)))
+def test_other_names_for_users_and_items_change_nothing(lists, relevant, names):
+    recs, truth = ranked(lists), pairs(relevant)
+    named = [
+        frame.assign(user_id="u" + (9 - frame.user_id).astype(str), item_id=[f"i{names[one]}" for one in frame.item_id])
+        for frame in (recs, truth)
+    ]
+    assert evaluate(*named, SOME) == pytest.approx(evaluate(recs, truth, SOME), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users)
+def test_lists_of_users_without_truth_do_not_count(lists, relevant):
+    recs, truth = ranked(lists), pairs(relevant)
+    strangers = recs.assign(user_id=recs.user_id + 100)
+    assert evaluate(pd.concat([recs, strangers]), truth, SOME) == evaluate(recs, truth, SOME)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_users, some_users)
+def test_a_user_without_a_list_counts_as_zero(lists, relevant):
+    recs, truth = ranked(lists), pairs(relevant)
+    more = pd.concat([truth, truth.assign(user_id=truth.user_id + 100)])
+    halved = {name: value / 2 for name, value in evaluate(recs, truth, SOME).items()}
+    assert evaluate(recs, more, SOME) == pytest.approx(halved, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_users, some_users, some_users)
+def test_b_against_a_is_a_against_b_turned_round(one, other, relevant):
+    a, b, truth = ranked(one), ranked(other), pairs(relevant)
+    first, second = (compare(*both, truth, "ndcg@4", n_resamples=199) for both in ((a, b), (b, a)))
+    assert first.difference == pytest.approx(-second.difference, abs=1e-12)
+    assert first.p_value == pytest.approx(second.p_value)
+    assert first.low <= first.difference + 1e-12
+    assert first.difference <= first.high + 1e-12
+    assert first.n_users == len(relevant)

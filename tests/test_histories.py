@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recgan.histories import Histories
+from recgan.histories import DAY, Histories, fingerprint
 from recgan.vocabulary import Vocabulary
 
 lists = st.lists(st.lists(st.integers(0, 19), max_size=12), min_size=1, max_size=8)
@@ -79,3 +81,76 @@ def test_sums_of_one_user_are_those_among_many_to_the_bit(seed, n_columns, weigh
         np.testing.assert_array_equal(histories.take(np.array([user])).sums(table, some)[0], sums[user])
         exact = table[np.unique(items)].sum(axis=0, dtype=np.float64) * (1.0 if some is None else some[0])
         np.testing.assert_allclose(sums[user], exact, rtol=0, atol=1e-4)
+
+
+frames = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9), st.integers(0, 6)), max_size=40)
+
+
+@given(frames)
+def test_from_frame_is_a_loop_over_the_rows_by_time(rows):
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"], dtype=np.int64)
+    histories = Histories.from_frame(frame, Vocabulary(range(5)), Vocabulary(range(9)))
+    for user in range(5):
+        own = sorted((row for row in rows if row[0] == user and row[1] < 9), key=lambda row: row[2])
+        assert histories.of(user).tolist() == [item for _, item, _ in own]
+        begin, end = histories.offsets[user], histories.offsets[user + 1]
+        assert histories.times[begin:end].tolist() == [time for _, _, time in own]
+
+
+@given(lists, st.data())
+def test_joined_puts_one_behind_the_other(some, data):
+    others = data.draw(st.lists(st.lists(st.integers(0, 19), max_size=5), min_size=len(some), max_size=len(some)))
+    joined = of(some).joined(of(others))
+    assert [joined.of(u).tolist() for u in range(len(some))] == [a + b for a, b in zip(some, others, strict=True)]
+
+
+@given(lists, st.integers(1, 15), st.integers(1, 40), st.data())
+def test_groups_hold_every_user_once_and_no_more_than_they_may(some, window, most, data):
+    users = np.array(data.draw(st.permutations(range(len(some)))), np.int64)
+    groups = of(some).groups(users, window, most)
+    assert sorted(np.concatenate(groups).tolist()) == sorted(users.tolist())
+    longest = [max(min(len(some[u]), window) for u in group) for group in groups]
+    assert longest == sorted(longest)
+    assert all(len(group) == 1 or len(group) * wide <= most for group, wide in zip(groups, longest, strict=True))
+
+
+@given(lists, st.data())
+def test_ranks_sort_every_user_alone(some, data):
+    histories = of(some)
+    size = len(histories.items)
+    keys = np.array(data.draw(st.lists(st.integers(0, 4), min_size=size, max_size=size)), np.int64)
+    ranks = histories.ranks(keys)
+    for user in range(len(some)):
+        own = slice(histories.offsets[user], histories.offsets[user + 1])
+        assert ranks[own].tolist() == np.argsort(np.argsort(keys[own], kind="stable"), kind="stable").tolist()
+
+
+@given(lists, st.floats(0.1, 1000.0), st.data())
+def test_decay_halves_in_a_half_life_and_keeps_the_newest_whole(some, half_life, data):
+    size = sum(map(len, some))
+    days = np.array(data.draw(st.lists(st.integers(0, 50), min_size=size, max_size=size)), np.float64)
+    weights = replace(of(some), times=days * DAY, clock=True).decay(half_life)
+    np.testing.assert_allclose(weights, 0.5 ** ((days.max(initial=0.0) - days) / half_life), rtol=1e-9)
+    assert (weights == 1.0).any() or not size
+    assert (of(some).decay(half_life) == 1.0).all()
+    assert (replace(of(some), times=days * DAY).decay(None) == 1.0).all()
+
+
+@given(lists, st.data())
+def test_taking_twice_is_taking_once(some, data):
+    first = data.draw(st.lists(st.integers(0, len(some) - 1), min_size=1, max_size=8))
+    second = data.draw(st.lists(st.integers(0, len(first) - 1), max_size=8))
+    twice = of(some).take(np.array(first)).take(np.array(second, np.int64))
+    once = of(some).take(np.array([first[row] for row in second], np.int64))
+    assert twice.offsets.tolist() == once.offsets.tolist()
+    assert twice.items.tolist() == once.items.tolist()
+
+
+@given(lists, st.data())
+def test_a_fingerprint_tells_histories_apart(some, data):
+    one = fingerprint(of(some))
+    assert one == fingerprint(of(some))
+    user = data.draw(st.integers(0, len(some) - 1))
+    other = [*some[:user], [*some[user], 3], *some[user + 1 :]]
+    assert fingerprint(of(other))["sha256"] != one["sha256"]
+    assert fingerprint(of([*some, []]))["sha256"] != one["sha256"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def told(folder, tmp_path_factory):
     command = [sys.executable, "-c", TRY_ALL, str(root), str(folder)]
     paths = [str(Path(__file__).parent), str(Path(recgan.__file__).parent.parent)]
     environment = {"PYTHONPATH": ":".join(paths), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return root, json.loads(done.stdout)

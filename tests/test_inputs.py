@@ -21,6 +21,7 @@ from recgan.errors import DataError, RecganError
 BASE = pd.DataFrame({"user_id": ["a", "b", "c"], "item_id": ["x", "y", "z"]})
 LONG = "u" * 1_000_000
 FAR = pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 knows the years 1677 to 2262")
+CUT = pytest.mark.skipif(pd.__version__ < "3", reason="pandas 2 compares text up to a null byte")
 STRANGE = {
     "a million characters": LONG,
     "emoji": "👩‍👩‍👧‍👦",
@@ -35,7 +36,9 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize(
+    "strange", [pytest.param(one, marks=CUT if "\0" in one else (), id=name) for name, one in STRANGE.items()]
+)
 def test_strange_ids_come_through_every_call(strange, small_config, tmp_path):
     frame = pd.concat([BASE] * 4).assign(item_id=[strange, *"yzxyzxyzwxyz"[:11]], user_id=[strange, *"bc", *"abc" * 3])
     read = recgan.read_interactions(frame)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -192,3 +194,72 @@ def test_last_and_sum_agree_with_a_plain_loop(events):
     assert {(u, i): t for u, i, t in rows(result, "user_id", "item_id", "timestamp")} == latest
     assert {(u, i): w for u, i, w in rows(result, "user_id", "item_id", "weight")} == total
     assert len(read_interactions(frame)) == len(latest)
+
+
+events = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5)), min_size=1, max_size=30
+).map(lambda rows: pd.DataFrame(rows, columns=["user_id", "item_id", "weight", "timestamp"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_the_latest_of_repeated_pairs_stays(frame):
+    wanted = {}
+    for user, item, weight, time in frame.itertuples(index=False, name=None):
+        if time >= wanted.get((user, item), (0, -1))[1]:
+            wanted[user, item] = (weight, time)
+    found = read_interactions(frame)
+    assert {row[:2]: row[2:] for row in rows(found, "user_id", "item_id", "weight", "timestamp")} == wanted
+    assert len(found) == len(wanted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_sums_lose_nothing(frame):
+    found = read_interactions(frame, duplicates="sum")
+    wanted = frame.groupby(["user_id", "item_id"]).weight.sum()
+    assert found.set_index(["user_id", "item_id"]).weight.sort_index().tolist() == wanted.tolist()
+    counted = read_interactions(frame.drop(columns="weight"), duplicates="sum")
+    assert counted.weight.sum() == len(frame)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_repeats_are_refused_exactly_where_there_are_any(frame):
+    if frame.duplicated(["user_id", "item_id"]).any():
+        with pytest.raises(DataError, match="repeated"):
+            read_interactions(frame, duplicates="error")
+    else:
+        assert len(read_interactions(frame, duplicates="error")) == len(frame)
+
+
+@settings(max_examples=60, deadline=None)
+@given(events, st.integers(1, 4))
+def test_users_with_too_few_items_go_whole(frame, least):
+    counts = frame.drop_duplicates(["user_id", "item_id"]).groupby("user_id").size()
+    able = set(counts.index[counts >= least])
+    if not able:
+        with pytest.raises(DataError, match="leaves no user"):
+            read_interactions(frame, min_user_items=least)
+        return
+    found = read_interactions(frame, min_user_items=least)
+    assert found.groupby("user_id").size().to_dict() == {user: counts[user] for user in sorted(able)}
+
+
+@settings(max_examples=60, deadline=None)
+@given(events)
+def test_reading_what_was_read_changes_nothing(frame):
+    once = read_interactions(frame)
+    pd.testing.assert_frame_equal(read_interactions(once), once)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda t: t.replace(microsecond=0)), min_size=1
+    )
+)
+def test_times_become_seconds_since_1970(times):
+    frame = pd.DataFrame({"user_id": 1, "item_id": range(len(times)), "timestamp": [t.isoformat() for t in times]})
+    wanted = [round((t - datetime(1970, 1, 1)).total_seconds()) for t in times]
+    assert read_interactions(frame).timestamp.tolist() == wanted

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recgan.errors import DataError
 from recgan.items import read_items, read_users
@@ -101,3 +103,27 @@ def test_users_keep_every_other_column():
         read_users(pd.DataFrame({"user_id": ["a", "a"]}))
     with pytest.raises(DataError, match="column 'user_id' missing"):
         read_users(pd.DataFrame({"age": [1]}))
+
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="|\r\n\x00"), min_size=1, max_size=9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(names, max_size=4), min_size=1, max_size=8), st.data())
+def test_listed_categories_become_joined_text_and_back(lists, data):
+    kinds = [data.draw(st.sampled_from([list, tuple, np.array])) for _ in lists]
+    frame = pd.DataFrame({"item_id": range(len(lists))})
+    frame["categories"] = pd.Series([kind(one) for kind, one in zip(kinds, lists, strict=True)], dtype=object)
+    found = read_items(frame).categories
+    assert [text.split("|") if text else [] for text in found] == lists
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(names, names, st.none() | st.integers(1900, 2030)), min_size=1, max_size=8))
+def test_any_items_survive_a_file(tmp_path_factory, rows):
+    frame = pd.DataFrame(rows, columns=["title", "categories", "year"]).assign(item_id=range(len(rows)))
+    items, folder = read_items(frame), tmp_path_factory.mktemp("i")
+    items.to_parquet(folder / "i.parquet")
+    pd.testing.assert_frame_equal(read_items(folder / "i.parquet"), items)
+    items.to_csv(folder / "i.csv", index=False)
+    assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [[a, b] for a, b, _ in rows]

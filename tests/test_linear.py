@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy.sparse import csr_matrix
 
 from recgan import linear
 from recgan.histories import Histories
@@ -177,3 +182,87 @@ def test_factors_want_nothing_without_a_history():
 def test_factors_cost_more_with_rows_and_columns(histories):
     cheap, dear = (linear.factors_cost(histories, rank) for rank in (8, 16))
     assert 4 * cheap < dear < 8 * cheap
+
+
+some_histories = st.lists(st.lists(st.integers(0, 8), max_size=7), min_size=1, max_size=8).map(
+    lambda lists: Histories.from_lists([np.array(one, np.int64) for one in lists], 9)
+)
+square = npst.arrays(np.float32, (6, 6), elements=st.integers(-2, 4).map(float))
+
+
+@settings(max_examples=60, deadline=None)
+@given(square, st.integers(1, 7))
+def test_largest_keeps_the_largest_positive_entries_of_every_row(matrix, keep):
+    found = linear.largest(csr_matrix(matrix), keep).toarray()
+    for row, values in zip(found, matrix, strict=True):
+        kept = [column for column in np.argsort(-values, kind="stable")[:keep] if values[column] > 0]
+        assert np.flatnonzero(row).tolist() == sorted(kept)
+        assert (row[kept] == values[kept]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_histories, st.floats(0, 1), st.floats(0, 1), st.floats(0, 9))
+def test_normalised_divides_out_the_sizes(histories, user_power, item_power, shrinkage):
+    x = histories.matrix().toarray()
+    users, items = np.maximum(x.sum(axis=1), 1), np.maximum(x.sum(axis=0) + shrinkage, 1)
+    expected = x / users[:, None] ** user_power / items**item_power
+    found = linear.normalised(histories, user_power, item_power, shrinkage)
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_histories, st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_neighbours_are_co_occurrences_with_the_sizes_divided_out(histories, user, one, other):
+    x = histories.matrix().toarray().astype(np.float64)
+    sizes, counts = np.maximum(x.sum(axis=1), 1), np.maximum(x.sum(axis=0), 1)
+    expected = (x.T / sizes**user) @ x / np.outer(counts**one, counts**other)
+    np.fill_diagonal(expected, 0.0)
+    block = linear.neighbours(histories, user_power=user, from_power=one, to_power=other, keep=9)
+    np.testing.assert_allclose(block.rows.toarray(), expected, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_histories, st.integers(1, 8), st.floats(0.1, 1.0))
+def test_transition_counts_equal_a_loop_over_pairs(histories, reach, gap_decay):
+    expected = np.zeros((9, 9))
+    for user in range(len(histories)):
+        own = histories.of(user)
+        for (p, first), (q, then) in itertools.combinations(enumerate(own.tolist()), 2):
+            expected[first, then] += gap_decay ** (q - p - 1) * (q - p <= reach)
+    found = linear.transition_counts(histories, reach=reach, gap_decay=gap_decay)
+    np.testing.assert_allclose(found.toarray(), expected, rtol=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_histories, st.floats(0.05, 2.0), st.floats(0.5, 20.0), st.integers(0, 99))
+def test_what_a_history_wants_solves_its_equations(histories, unseen, ridge, seed):
+    columns = np.random.default_rng(seed).normal(size=(9, 3)).astype(np.float32)
+    queries = linear.Factors(columns, unseen, ridge).queries(histories).astype(np.float64)
+    y = columns.astype(np.float64)
+    for user, w in enumerate(queries):
+        had = y[np.unique(histories.of(user))]
+        gradient = had.T @ (had @ w - 1.0) + unseen * y.T @ (y @ w) + ridge * w
+        np.testing.assert_allclose(gradient, 0.0, atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_histories, st.floats(0.1, 1.0), st.integers(0, 99))
+def test_the_newest_item_counts_whole_and_every_older_one_less(histories, decay, seed):
+    rows = np.abs(np.random.default_rng(seed).normal(size=(9, 9))).astype(np.float32)
+    found = linear.SparseRows(csr_matrix(rows), decay).scores(histories).toarray()
+    for user in range(len(histories)):
+        weight = np.zeros(9)
+        for age, item in enumerate(histories.of(user)[::-1].tolist()):
+            weight[item] = weight[item] or decay**age * 1.0
+        if decay == 1.0:
+            weight = (weight > 0).astype(float)
+        np.testing.assert_allclose(found[user], weight @ rows, rtol=1e-4, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(some_histories, st.integers(1, 6), st.integers(0, 99))
+def test_leading_columns_score_like_a_block_of_their_own(histories, rank, seed):
+    random = np.random.default_rng(seed)
+    fold, columns = (random.normal(size=(9, 6)).astype(np.float32) for _ in range(2))
+    found = linear.LowRank(fold, columns).leading(rank).scores(histories)
+    np.testing.assert_allclose(found, histories.matrix() @ fold[:, :rank] @ columns[:, :rank].T, rtol=1e-4, atol=1e-4)

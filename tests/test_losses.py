@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recgan import losses
 
@@ -110,3 +113,69 @@ def test_straight_through_is_the_item_forwards_and_the_mean_backwards():
 def test_unknown_kind(loss):
     with pytest.raises(ValueError, match="unknown adversarial loss"):
         loss("best", torch.zeros(1), torch.zeros(1))
+
+
+@st.composite
+def rankings(draw, extra=()):
+    """Logits, targets and their mask, of up to four users and seven items."""
+    users, items, most = draw(st.integers(1, 4)), draw(st.integers(2, 7)), draw(st.integers(1, 4))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    logits = torch.from_numpy(random.normal(scale=3.0, size=(users, *extra, items)))
+    targets = torch.from_numpy(random.integers(0, items, (users, most)))
+    return logits, targets, torch.from_numpy(random.random((users, most)) < 0.7)
+
+
+@settings(deadline=None)
+@given(rankings(), st.floats(-50, 50))
+def test_a_ranking_loss_is_not_negative_and_minds_no_common_shift(case, shift):
+    logits, targets, mask = case
+    loss = float(losses.ranking_loss(logits, targets, mask))
+    assert loss >= 0
+    assert float(losses.ranking_loss(logits + shift, targets, mask)) == pytest.approx(loss, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(rankings())
+def test_a_larger_logit_of_the_target_lowers_the_ranking_loss(case):
+    logits, targets, _ = case
+    first = torch.zeros_like(targets, dtype=torch.bool)
+    first[:, 0] = True
+    better = logits.scatter_add(1, targets[:, :1], torch.ones(len(logits), 1, dtype=logits.dtype))
+    assert losses.ranking_loss(better, targets, first) < losses.ranking_loss(logits, targets, first)
+
+
+@settings(deadline=None)
+@given(rankings(extra=(3,)))
+def test_set_likelihood_lies_between_the_best_draw_and_that_draw_for_one_of_all(case):
+    logits, targets, mask = case
+    count = mask.sum(1)
+    if not bool(count.any()):
+        assert float(losses.set_likelihood_loss(logits, targets, mask)) == 0.0
+        return
+    index = targets.unsqueeze(1).expand(-1, 3, -1)
+    together = (logits.log_softmax(2).gather(2, index) * mask.unsqueeze(1)).sum(2)
+    best = -(together.max(1).values[count > 0] / count[count > 0])
+    loss = float(losses.set_likelihood_loss(logits, targets, mask))
+    assert float(best.mean()) - 1e-6 <= loss <= float((best + math.log(3) / count[count > 0]).mean()) + 1e-6
+
+
+@settings(deadline=None)
+@given(rankings(extra=(3,)), st.permutations(range(3)))
+def test_set_likelihood_minds_no_order_of_the_draws(case, order):
+    logits, targets, mask = case
+    one = losses.set_likelihood_loss(logits, targets, mask)
+    torch.testing.assert_close(losses.set_likelihood_loss(logits[:, order], targets, mask), one, rtol=1e-6, atol=1e-7)
+
+
+@settings(deadline=None)
+@given(rankings(), st.data())
+def test_a_listwise_loss_minds_neither_order_nor_shift_where_places_weigh_alike(case, data):
+    logits, _, _ = case
+    random = np.random.default_rng(data.draw(st.integers(0, 999)))
+    positive, present = (torch.from_numpy(random.random(logits.shape) < share) for share in (0.4, 0.8))
+    positive &= present
+    weight, order = torch.ones(logits.shape[1]), data.draw(st.permutations(range(logits.shape[1])))
+    loss = losses.listwise_loss(logits, positive, present, weight)
+    assert float(loss) >= 0
+    turned = losses.listwise_loss(logits[:, order] + 7.0, positive[:, order], present[:, order], weight)
+    torch.testing.assert_close(turned, loss, rtol=1e-6, atol=1e-7)

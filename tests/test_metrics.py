@@ -307,3 +307,190 @@ def test_the_interval_is_that_of_the_normal_law_for_many_users() -> None:
     low, high = m.mean_interval(values, 4999, 0)
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.1 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.1 * error)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What holds of any lists
+
+
+def relevant(case: tuple) -> tuple[np.ndarray, np.ndarray, int]:
+    hits, misses, k = case
+    return hits, consistent(hits, misses), k
+
+
+@settings(deadline=None)
+@given(cases)
+def test_precision_recall_and_hit_count_the_same_items(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    found = hits[:, :k].sum(axis=1)
+    np.testing.assert_allclose(m.precision(hits, n_relevant, k) * k, found, atol=1e-12)
+    np.testing.assert_allclose(m.recall(hits, n_relevant, k) * n_relevant, found, atol=1e-12)
+    np.testing.assert_allclose(m.recall_capped(hits, n_relevant, k) * np.minimum(k, n_relevant), found, atol=1e-12)
+    np.testing.assert_array_equal(m.hit(hits, n_relevant, k), found > 0)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_ndcg_is_its_sum(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    for user, row in enumerate(hits):
+        gain = sum(1 / log2(place + 1) for place, is_hit in enumerate(row[:k], start=1) if is_hit)
+        ideal = sum(1 / log2(place + 1) for place in range(1, min(k, n_relevant[user]) + 1))
+        assert m.ndcg(hits, n_relevant, k)[user] == pytest.approx(gain / ideal if ideal else 0.0, rel=1e-12)
+
+
+@settings(deadline=None)
+@given(cases)
+def test_average_precision_is_the_mean_of_the_precisions_at_the_hits(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    for user, row in enumerate(hits):
+        at_hits = [row[: place + 1].mean() for place in np.flatnonzero(row[:k])]
+        assert m.average_precision(hits, n_relevant, k)[user] == pytest.approx(sum(at_hits) / max(1, n_relevant[user]))
+
+
+@settings(deadline=None)
+@given(cases)
+def test_reciprocal_rank_is_that_of_the_first_hit(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    firsts = [next((1 / (place + 1) for place in np.flatnonzero(row[:k])), 0.0) for row in hits]
+    assert m.reciprocal_rank(hits, n_relevant, k).tolist() == firsts
+
+
+@settings(deadline=None)
+@given(cases)
+def test_a_deeper_cut_lowers_neither_hit_nor_recall_nor_map_nor_mrr(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    for metric in (m.hit, m.recall, m.average_precision, m.reciprocal_rank):
+        assert (metric(hits, n_relevant, k + 1) >= metric(hits, n_relevant, k)).all()
+
+
+@settings(deadline=None)
+@given(cases)
+def test_no_order_beats_that_with_the_hits_first(case: tuple) -> None:
+    hits, n_relevant, k = relevant(case)
+    first = -np.sort(-hits.astype(int), axis=1) > 0
+    for metric in m.RANKING.values():
+        assert (metric(first, n_relevant, k) >= metric(hits, n_relevant, k) - 1e-12).all()
+
+
+def distinct(drawn: np.ndarray) -> np.ndarray:
+    """Lists without repeats, filled up with -1."""
+    lists = np.full_like(drawn, -1)
+    for row, one in enumerate(drawn):
+        items = list(dict.fromkeys(int(item) for item in one if item >= 0))
+        lists[row, : len(items)] = items
+    return lists
+
+
+some_lists = npst.arrays(np.int64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(-1, 7))
+some_lists = some_lists.map(distinct)
+flags_of_eight = npst.arrays(np.bool_, (8, 3))
+
+
+@settings(deadline=None)
+@given(some_lists, st.integers(1, 7), st.permutations(range(8)), flags_of_eight)
+def test_other_numbers_for_the_items_change_no_list_metric(
+    lists: np.ndarray, k: int, names: list[int], flags: np.ndarray
+) -> None:
+    number, popularity = np.array([*names, -1]), np.array([40, 17, 9, 9, 4, 2, 1, 0])
+    renamed, back = number[lists], np.argsort(names)
+    profile = m.category_profile(np.array([0]), np.array([1]), flags, len(lists))
+    for before, after in [
+        (m.novelty(lists, popularity, 50, k), m.novelty(renamed, popularity[back], 50, k)),
+        (m.long_tail(lists, popularity, k), m.long_tail(renamed, popularity[back], k)),
+        (m.diversity(lists, flags, k), m.diversity(renamed, flags[back], k)),
+        (m.calibration(lists, profile, flags, k), m.calibration(renamed, profile, flags[back], k)),
+        (m.coverage(lists, np.ones(8, bool), k), m.coverage(renamed, np.ones(8, bool), k)),
+        (m.effective_items(lists, k), m.effective_items(renamed, k)),
+        (m.personalisation(lists, k), m.personalisation(renamed, k)),
+    ]:
+        np.testing.assert_allclose(after, before, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(some_lists, st.integers(1, 7))
+def test_more_lists_never_cover_less(lists: np.ndarray, k: int) -> None:
+    catalogue = np.ones(8, bool)
+    shares = [m.coverage(lists[:rows], catalogue, k) for rows in range(1, len(lists) + 1)]
+    assert shares == sorted(shares)
+    assert shares[-1] == len(np.unique(lists[:, :k][lists[:, :k] >= 0])) / 8
+
+
+@settings(deadline=None)
+@given(some_lists, st.integers(1, 7))
+def test_effective_items_are_at_most_those_shown(lists: np.ndarray, k: int) -> None:
+    shown = len(np.unique(lists[:, :k][lists[:, :k] >= 0]))
+    effective = m.effective_items(lists, k)
+    assert (1 if shown else 0) - 1e-9 <= effective <= shown + 1e-9
+
+
+@settings(deadline=None)
+@given(some_lists, st.integers(1, 7))
+def test_the_same_list_for_everybody_is_not_personal(lists: np.ndarray, k: int) -> None:
+    same = np.repeat(lists[:1], 4, axis=0)
+    value = m.personalisation(same, k)
+    assert np.isnan(value) if (same[:, :k] < 0).all() else value == pytest.approx(0, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(some_lists, st.integers(1, 7), st.integers(0, 7))
+def test_a_more_popular_item_is_less_novel(lists: np.ndarray, k: int, item: int) -> None:
+    popularity = np.array([40, 17, 9, 9, 4, 2, 1, 0])
+    more = popularity.copy()
+    more[item] += 5
+    before, after = m.novelty(lists, popularity, 50, k), m.novelty(lists, more, 50, k)
+    listed = (lists[:, :k] == item).any(axis=1)
+    assert (after[listed] < before[listed]).all()
+    np.testing.assert_array_equal(after[~listed], before[~listed])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 7)), max_size=30), flags_of_eight)
+def test_a_profile_is_a_distribution_or_empty(pairs: list, flags: np.ndarray) -> None:
+    rows, items = np.array(pairs, np.int64).reshape(-1, 2).T
+    profile = m.category_profile(rows, items, flags, 5).toarray()
+    has = np.array([flags[items[rows == user]].any() for user in range(5)])
+    np.testing.assert_allclose(profile.sum(axis=1), has, atol=1e-12)
+    assert (profile >= 0).all()
+
+
+@settings(deadline=None)
+@given(some_lists, flags_of_eight)
+def test_a_list_like_the_history_is_calibrated(lists: np.ndarray, flags: np.ndarray) -> None:
+    rows, places = np.nonzero(lists >= 0)
+    profile = m.category_profile(rows, lists[rows, places], flags, len(lists))
+    values = m.calibration(lists, profile, flags, lists.shape[1])
+    np.testing.assert_allclose(values[~np.isnan(values)], 0, atol=1e-9)
+    known = np.array([flags[one[one >= 0]].any() for one in lists])
+    np.testing.assert_array_equal(~np.isnan(values), known)
+
+
+some_values = npst.arrays(np.float64, st.integers(1, 40), elements=st.integers(-8, 8).map(lambda eighths: eighths / 8))
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_values)
+def test_a_and_b_exchanged_have_the_same_p_value(values: np.ndarray) -> None:
+    assert m.sign_flip_p_value(-values, 199, 0) == pytest.approx(m.sign_flip_p_value(values, 199, 0), abs=0.12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(npst.arrays(np.float64, st.integers(2, 7), elements=st.integers(1, 8).map(float)))
+def test_few_users_that_all_win_have_the_smallest_p_value(values: np.ndarray) -> None:
+    assert m.sign_flip_p_value(values, 999, 0) == 2 / 2 ** len(values)
+    assert m.sign_flip_p_value(-values, 999, 0) == 2 / 2 ** len(values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_values, st.integers(-3, 3))
+def test_the_interval_moves_with_the_values(values: np.ndarray, shift: int) -> None:
+    low, high = m.mean_interval(values, 99, 0)
+    assert m.mean_interval(values + shift, 99, 0) == pytest.approx((low + shift, high + shift), abs=1e-9)
+
+
+def test_stored_zeros_of_an_argument_stay_where_they_are() -> None:
+    categories = sparse.csr_array(([1.0, 0.0, 1.0], ([0, 0, 1], [0, 1, 1])), shape=(2, 2))
+    m.diversity(np.array([[0, 1]]), categories, 2)
+    m.category_profile(np.array([0]), np.array([0]), categories, 1)
+    assert categories.data.tolist() == [1, 0, 1]
+    assert categories.indices.tolist() == [0, 1, 1]

@@ -359,3 +359,38 @@ def test_one_very_long_history_does_not_widen_the_others():
 
     peak(20)
     assert peak(5900) < 1.3 * peak(20)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 40))
+def test_strengths_of_fewer_places_are_the_first_of_more_and_rise_with_the_dial(one, other, n):
+    low, high = (Dial().strengths(explore, n) for explore in sorted((one, other)))
+    assert (low <= high + 1e-12).all()
+    assert (low >= 0).all()
+    np.testing.assert_array_equal(Dial().strengths(one, n + 7)[:n], Dial().strengths(one, n))
+    np.testing.assert_allclose(Dial().strengths(1.0, n), np.minimum(1.0, (np.arange(n) % 10 + 1) / 2.4) * 0.86)
+
+
+@given(st.floats(0, 1), st.integers(0, 40))
+def test_calibration_counts_more_further_down_and_its_weight_on_average(weight, n):
+    weights = Dial().calibrations(weight, n)
+    np.testing.assert_allclose(weights, np.minimum(1.0, weight * (np.arange(n) % 10 + 1) / 5.5), atol=1e-12)
+    if weight <= 0.5 and n >= 10:
+        assert weights[:10].mean() == pytest.approx(weight)
+
+
+@given(
+    st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5), st.lists(st.integers(0, 2**40), min_size=1, max_size=5)
+)
+def test_chance_hangs_on_user_and_item_alone(keys, items):
+    luck = chance(np.array(keys, np.uint64), np.array([items] * len(keys)))
+    assert ((luck >= 0) & (luck < 1)).all()
+    for row, key in enumerate(keys):
+        for column, item in enumerate(items):
+            assert luck[row, column] == chance(np.array([key], np.uint64), np.array([[item]]))[0, 0]
+
+
+def test_chance_is_spread_evenly():
+    luck = chance(np.arange(200, dtype=np.uint64), np.tile(np.arange(500), (200, 1)))
+    counts = np.histogram(luck, 20, (0.0, 1.0))[0]
+    assert abs(counts - 5000).max() < 5 * 5000**0.5
+    assert abs(np.corrcoef(luck[0], luck[1])[0, 1]) < 0.2

@@ -286,7 +286,8 @@ def test_what_is_drawn_hangs_on_the_model_and_not_on_the_call(model, folder):
     found = loaded.uncertainty(), loaded.moods(3, n=4, moods=3), loaded.ideal_items(3), loaded.recommend(3, explore=0.8)
     for one, other in zip(found, expected, strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
-    pd.testing.assert_frame_equal(model.uncertainty([7, 2]), expected[0].iloc[[7, 2]].reset_index(drop=True))
+    some = expected[0].iloc[[7, 2]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(model.uncertainty([7, 2]), some, atol=1e-6)  # one minus cosines near 1, in float32
 
 
 def test_many_threads_read_one_fresh_model(model, tmp_path):

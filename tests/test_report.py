@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from planted import planted
 
 import recgan
@@ -635,3 +637,38 @@ def test_gaps_page_refuses_what_the_model_refuses(shop, tmp_path):
 def test_gaps_page_is_the_same_twice(shop, left, tmp_path):
     first, second = (write_gaps(shop, tmp_path / name, items=left).read_bytes() for name in ("a.html", "b.html"))
     assert first == second
+
+
+@given(st.text(), st.integers(1, 40))
+def test_a_plain_label_is_one_printable_line_that_is_not_too_long(text, most):
+    told = plain(text, most)
+    assert len(told) <= most
+    assert told.isprintable()
+    assert told == told.strip()
+    assert plain(told, most) == told
+
+
+@given(st.floats(0, 10**6))
+def test_a_duration_has_no_sixty_seconds_or_minutes(seconds):
+    told = words.duration(seconds)
+    numbers = [float(part) for part in told.split()[::2]]
+    units = told.split()[1::2]
+    assert all(number < 60 for number, unit in zip(numbers, units, strict=True) if unit != "h")
+    spelled = sum(number * {"s": 1, "min": 60, "h": 3600}[unit] for number, unit in zip(numbers, units, strict=True))
+    assert abs(spelled - seconds) <= (60 if "h" in units else 1)
+
+
+@given(st.none() | st.floats(-3, 3) | st.just(float("nan")))
+def test_a_share_in_per_cent_is_told_to_a_hundredth_part_or_as_unknown(share):
+    told = words.percent(share)
+    if share is None or share != share:
+        assert told == words.UNKNOWN
+    else:
+        value = float(told.replace(words.MINUS, "-").replace(words.SPACE, "").rstrip("%"))
+        assert value == pytest.approx(100 * share, abs=0.5)
+
+
+@given(st.floats(0, 1))
+def test_a_p_value_is_never_told_as_nought(value):
+    told = words.p_value(value)
+    assert told == "< 0.001" if value < 0.001 else float(told) == pytest.approx(value, abs=0.0005)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import recgan
 from recgan.errors import ConfigError
@@ -56,3 +58,59 @@ def test_pinned_items_become_plain_ids():
 def test_bad_rules(rules, words):
     with pytest.raises(ConfigError, match=words):
         Rules.of(rules)
+
+
+ids = st.lists(st.integers(-9, 99), unique=True, max_size=5) | st.lists(st.text(), unique=True, max_size=5)
+places = st.dictionaries(st.integers(1, 30), st.integers(0, 99), max_size=4).filter(
+    lambda some: len(set(some.values())) == len(some)
+)
+counts = st.dictionaries(st.sampled_from(["Drama", "Crime", "War"]), st.integers(0, 9), max_size=3)
+
+
+@st.composite
+def good_rules(draw):
+    most = draw(st.none() | st.integers(0, 9) | counts)
+    least = draw(counts)
+    if most is not None:
+        bound = most if isinstance(most, dict) else dict.fromkeys(least, most)
+        least = {name: min(number, bound.get(name, 9)) for name, number in least.items()}
+    min_new = draw(st.integers(0, 9))
+    return {
+        "calibration": draw(st.floats(0, 1)),
+        "max_per_category": most,
+        "min_per_category": least,
+        "min_new": min_new,
+        "max_new": draw(st.none() | st.integers(min_new, 12)),
+        "new_below": draw(st.integers(1, 9)),
+        "pinned": draw(st.none() | ids | places | st.dictionaries(st.integers(0, 9), places | ids, max_size=3)),
+    }
+
+
+@given(good_rules())
+def test_good_rules_are_taken_and_come_back(told):
+    rules = Rules.of(told)
+    assert Rules.of(rules) is rules
+    assert Rules.of(rules.model_dump()) == rules
+    for name, least in rules.min_per_category.items():
+        most = rules.most_of(name)
+        assert most is None or least <= most
+
+
+@given(st.text().filter(lambda name: name not in Rules.model_fields), good_rules())
+def test_an_unknown_rule_is_refused(name, told):
+    with pytest.raises(ConfigError, match="Extra inputs are not permitted; there is calibration"):
+        Rules.of({**told, name: 1})
+
+
+@given(st.integers(1, 50), st.integers(1, 50))
+def test_more_than_may_be_cannot_be_asked_for(most, more):
+    with pytest.raises(ConfigError, match="min_per_category is"):
+        Rules.of({"max_per_category": {"War": most}, "min_per_category": {"War": most + more}})
+    with pytest.raises(ConfigError, match="min_new is"):
+        Rules.of({"max_new": most, "min_new": most + more})
+
+
+@given(places)
+def test_pinned_places_are_sorted(placed):
+    pinned = Rules.of({"pinned": placed}).pinned
+    assert list((pinned or {}).items()) == sorted(placed.items())

@@ -9,13 +9,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
-from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, ruling
+from recgan.ranking import ABSENT, Blocks, Classes, Dial, Pins, Query, Ranker, Weights, limits, ruling
 from recgan.ranking.arranging import chance
 from recgan.ranking.calibrating import Calibration
+from recgan.ranking.gate import Pool
 from recgan.rules import Rules
 
 N = 40
@@ -186,7 +188,8 @@ def test_lists_equal_those_of_a_plain_search(seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ruling, "MORE", int(random.integers(-n + 1, 3)))
         numbers, scores = engine.rank(query, n)
-    assert ((numbers == ABSENT) == ~np.isfinite(scores)).all()
+    assert (np.isfinite(scores) == (numbers != ABSENT)).all()
+    assert (scores[numbers == ABSENT] == -np.inf).all()
     for user in range(5):
         found = numbers[user][numbers[user] != ABSENT].tolist()
         assert found == Oracle(engine, query.take(np.array([user])), n).list()
@@ -226,3 +229,73 @@ def test_a_longer_list_begins_with_the_shorter_unless_there_is_a_minimum():
     long, _ = ranker(8, False).rank(query, 30)
     for n in (0, 1, 5, 8, 9, 20):
         np.testing.assert_array_equal(ranker(8, False).rank(query, n)[0], long[:, :n])
+
+
+@given(hnp.arrays(np.bool_, st.tuples(st.integers(0, 4), st.integers(1, 130))))
+def test_packed_flags_are_bits(flags):
+    words = limits.packed(flags)
+    assert words.dtype == np.uint64
+    assert words.shape == (len(flags), -(-flags.shape[1] // 64))
+    for row, told in zip(words.tolist(), flags, strict=True):
+        assert sum(word << (64 * place) for place, word in enumerate(row)) == sum(
+            1 << bit for bit in np.flatnonzero(told).tolist()
+        )
+
+
+@given(st.lists(st.lists(st.none() | st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=5), st.data())
+def test_pins_stand_by_their_places_and_those_that_are_none_last(rows, data):
+    places = np.array([data.draw(st.permutations(range(3))) for _ in rows])
+    items = np.array([[ABSENT if one is None else one for one in row] for row in rows])
+    pins = Pins.of(items, places)
+    for user, row in enumerate(items):
+        wanted = sorted((place, item) for place, item in zip(places[user], row, strict=True) if item != ABSENT)
+        assert pins.items[user].tolist() == [item for _, item in wanted] + [ABSENT] * (3 - len(wanted))
+        assert pins.places[user][: len(wanted)].tolist() == [place for place, _ in wanted]
+    table = pins.table(10)
+    assert [table.of(user).tolist() for user in range(len(rows))] == [row[row != ABSENT].tolist() for row in pins.items]
+
+
+def test_only_the_classes_with_a_minimum_are_wanted():
+    classes = Classes(np.zeros((2, 4), bool), np.array([9, 9, 9, 9]), np.array([0, 2, 0, 1]))
+    assert classes.wanted.tolist() == [1, 3]
+
+
+def test_a_minimum_leaves_room_for_the_pinned_item_to_come():
+    query = asked(np.random.default_rng(0), 1)
+    order = ranker(N, False).rank(query, 30)[0][0]
+    members = np.zeros((N, 1), bool)
+    members[order[[20, 21]]] = True
+    classes = Classes(members, np.array([N]), np.array([2]))
+    pins = Pins.of(order[[[10]]], np.array([[2]]))
+    numbers, _ = ranker(N, False).rank(replace(query, classes=classes, pins=pins), 3)
+    assert numbers[0].tolist() == order[[20, 21, 10]].tolist()
+
+
+def test_flags_of_any_shape_are_packed_by_their_last_axis():
+    flags = np.random.default_rng(0).random((2, 3, 70)) < 0.5
+    for some in (flags, flags[0], flags[0, 0]):
+        assert limits.packed(some).shape == (*some.shape[:-1], 2)
+    np.testing.assert_array_equal(limits.packed(flags)[1, 2], limits.packed(flags[1, 2]))
+
+
+def test_a_candidate_that_is_found_again_stands_once_and_by_what_is_known_now():
+    """Of three users the second gets more: items 7 (there already, only as a help) and 3, beside the pinned item 9."""
+    numbers = np.array([[5, 7, 8, 9]] * 3)
+    relevance = np.array([[3.0, 1.0, 0.5, 0.1]] * 3)
+    general = np.array([[True, False, True, True]] * 3)
+    nobody = np.zeros(3, bool)
+    pool = Pool(numbers, relevance, general, head=1, n_pins=1, whole=nobody, helped=nobody)
+    rows, found = np.array([1]), np.array([[7, 3, ABSENT]])
+    wider = ruling.extended(pool, rows, found, np.array([[1.0, 0.5, -np.inf]]), general=True, whole=np.array([True]))
+    for user, wanted in enumerate([[5, 7, 8, 9], [5, 7, 3, 8, 9], [5, 7, 8, 9]]):
+        assert wider.numbers[user][wider.numbers[user] != ABSENT].tolist() == wanted
+        assert wider.numbers[user, -1] == 9
+        known = dict(zip(wider.numbers[user].tolist(), wider.general[user].tolist(), strict=True))
+        assert known[7] == (user == 1)
+    assert wider.relevance[1][wider.numbers[1] == ABSENT].tolist() == [-np.inf] * (wider.numbers.shape[1] - 5)
+    assert wider.whole.tolist() == [False, True, False]
+    assert not wider.helped.any()
+    helped = ruling.extended(pool, rows, found, np.array([[1.0, 0.5, -np.inf]]), general=False, whole=np.array([True]))
+    assert helped.helped.tolist() == [False, True, False]
+    assert not helped.whole.any()
+    assert not helped.general[1][helped.numbers[1] == 3].any()

@@ -269,3 +269,87 @@ def test_parts_are_frozen():
     split = split_users(table())
     with pytest.raises(AttributeError):
         split.train = None
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=tables(), history=st.floats(0.05, 0.95), seed=st.integers(0, 3))
+def test_held_out_users_show_the_share_that_was_asked_for(frame, history, seed):
+    try:
+        split = split_users(frame, history=history, seed=seed)
+    except DataError:
+        assume(False)
+    counts = frame.groupby("user_id").size()
+    for holdout in (split.validation, split.test):
+        for user, shown in holdout.history.groupby("user_id").size().items():
+            assert shown == min(max(1, int(history * counts[user] + 0.5 + 1e-9)), counts[user] - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=tables(), test=st.floats(0.05, 0.95), validation=st.floats(0.05, 0.95))
+def test_the_ratio_split_holds_out_its_share_of_every_user(frame, test, validation):
+    try:
+        split = split_ratio(frame, test=test, validation=validation)
+    except DataError:
+        assume(False)
+    for user, count in frame.groupby("user_id").size().items():
+        n_test = min(int(test * count + 0.5 + 1e-9), count - 1)
+        n_validation = min(int(validation * (count - n_test) + 0.5 + 1e-9), count - n_test - 1)
+        assert (split.test.truth.user_id == user).sum() == n_test
+        assert (split.validation.truth.user_id == user).sum() == n_validation
+        assert (split.train.user_id == user).sum() == count - n_test - n_validation
+
+
+@pytest.mark.parametrize("name", RANDOM)
+@settings(max_examples=40, deadline=None)
+@given(frame=tables(), order=st.randoms(use_true_random=False))
+def test_random_splits_hang_on_no_order_of_the_rows(name, frame, order):
+    rows = list(range(len(frame)))
+    order.shuffle(rows)
+    split = split_or_skip(name, frame)
+    for a, b in zip(parts(split), parts(SPLITS[name](frame.iloc[rows])), strict=True):
+        assert pairs(a) == pairs(b)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(max_examples=40, deadline=None)
+@given(frame=tables())
+def test_other_names_in_the_same_order_change_no_split(name, frame):
+    named = frame.assign(**{column: frame[column].map("id{:02d}".format) for column in PAIR})
+    split = split_or_skip(name, frame)
+    for a, b in zip(parts(split), parts(SPLITS[name](named)), strict=True):
+        assert {(f"id{user:02d}", f"id{item:02d}") for user, item in pairs(a)} == pairs(b)
+
+
+@pytest.mark.parametrize("name", SPLITS)
+@settings(max_examples=40, deadline=None)
+@given(frame=tables())
+def test_every_part_keeps_columns_and_the_order_of_the_rows(name, frame):
+    frame = frame.assign(note=[f"row {row}" for row in range(len(frame))])
+    for part in parts(split_or_skip(name, frame)):
+        assert list(part) == list(frame)
+        assert part.dtypes.equals(frame.dtypes)
+        rows = [int(note.split()[1]) for note in part.note]
+        assert rows == sorted(rows)
+        pd.testing.assert_frame_equal(part, frame.iloc[rows].reset_index(drop=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=tables(), fraction=st.floats(0.05, 0.6), validation=st.floats(0.05, 0.6))
+def test_the_time_split_cuts_off_its_share_of_the_rows(frame, fraction, validation):
+    try:
+        split = split_by_time(frame, fraction, validation)
+    except DataError:
+        assume(False)
+    n_test = max(1, round(fraction * len(frame)))
+    assert len(split.test.truth) == n_test
+    assert len(split.validation.truth) == max(1, round(validation * (len(frame) - n_test)))
+    assert len(split.train) + len(split.validation.truth) + len(split.test.truth) == len(frame)
+
+
+def test_somebody_is_left_to_train_on():
+    two = pd.DataFrame({"user_id": [1, 1, 2, 2], "item_id": [1, 2, 1, 2]})
+    with pytest.raises(
+        DataError, match="2 users, 2 of them with two items or more, are too few for 1 test and 1 valid"
+    ):
+        split_users(two)
+    assert len(split_users(two, n_test=1, n_validation=0).train) == 2

@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recgan.errors import ConfigError, DataError
 from recgan.tables import read_table
@@ -148,3 +150,48 @@ def test_vectors_come_back_from_parquet(tmp_path):
     table = pa.table({"item_id": [1, 2], "vector": [[1.0, 2.0], [3.0, 4.0]]})
     pq.write_table(table, tmp_path / "t.parquet")
     assert np.stack(read_table(tmp_path / "t.parquet").vector).tolist() == [[1, 2], [3, 4]]
+
+
+words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n\x00"), min_size=1, max_size=12)
+rows_of_words = st.lists(st.tuples(words, words), min_size=1, max_size=12)
+rows_of_numbers = st.lists(
+    st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(0, 99), st.floats(-1e6, 1e6)), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_words)
+def test_text_comes_back_from_every_kind_of_file(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("t")
+    frame = pd.DataFrame([("x" + user, "x" + item) for user, item in rows], columns=["user_id", "item_id"])
+    frame.to_csv(folder / "t.csv", index=False)
+    frame.to_csv(folder / "t.tsv", index=False, sep="\t")
+    frame.to_parquet(folder / "t.parquet")
+    for name in ("t.csv", "t.tsv", "t.parquet"):
+        assert read_table(folder / name).to_numpy().tolist() == frame.to_numpy().tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows_of_numbers)
+def test_numbers_come_back_from_every_kind_of_file(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("t")
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id", "rating"]).astype({"rating": float})
+    frame.to_csv(folder / "t.csv", index=False)
+    (folder / "t.csv.gz").write_bytes(gzip.compress((folder / "t.csv").read_bytes()))
+    frame.to_parquet(folder / "t.parquet")
+    for name in ("t.csv", "t.csv.gz", "t.parquet"):
+        found = read_table(folder / name)
+        assert found[["user_id", "item_id"]].to_numpy().tolist() == frame[["user_id", "item_id"]].to_numpy().tolist()
+        assert found["rating"].astype(float).tolist() == frame["rating"].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-999, 999).map(str) | st.from_regex(r"[+-]?0?[0-9]{1,3}(\.0)?", fullmatch=True), min_size=1)
+)
+def test_ids_of_a_csv_are_integers_only_where_every_one_survives(tmp_path_factory, ids):
+    path = csv(tmp_path_factory.mktemp("t"), "user_id,item_id\n" + "".join(f"{one},1\n" for one in ids))
+    found = read_table(path).user_id
+    survives = all("." not in one and str(int(one)) == one for one in ids)
+    assert (found.dtype == "int64") == survives
+    assert found.astype(str).tolist() == ids

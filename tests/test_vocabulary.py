@@ -67,3 +67,44 @@ def test_the_number_of_one_id_is_what_many_get(data):
     asked = [*known, data.draw(st.text("ab1", max_size=3)), data.draw(st.integers(-(2**70), 2**70)), 1, "1"]
     for one in asked:
         assert vocabulary.number(one) == vocabulary.numbers([one])[0]
+
+
+@given(ids, st.data())
+def test_some_ids_in_any_order_have_their_numbers(some, data):
+    numbers = data.draw(st.lists(st.integers(0, len(some) - 1), max_size=20))
+    vocabulary = Vocabulary(some)
+    found = vocabulary.numbers([some[number] for number in numbers])
+    assert found.tolist() == numbers
+    assert found.dtype == np.int64
+    assert all(some[number] in vocabulary for number in numbers)
+
+
+@given(ids, ids)
+def test_what_is_not_there_is_unknown(some, others):
+    vocabulary = Vocabulary(some)
+    same = isinstance(some[0], str) == isinstance(others[0], str)
+    wanted = [some.index(one) if same and one in some else -1 for one in others]
+    assert vocabulary.numbers(others).tolist() == wanted
+    assert [one in vocabulary for one in others] == [number >= 0 for number in wanted]
+
+
+@given(ids, ids)
+def test_extended_puts_the_new_ones_behind(some, others):
+    vocabulary = Vocabulary(some)
+    if isinstance(some[0], str) != isinstance(others[0], str):
+        with pytest.raises(DataError, match="the other type"):
+            vocabulary.extended(pd.Series(others, name="item_id"))
+        return
+    more = vocabulary.extended(pd.Series(others * 2, name="item_id"))
+    assert more.all_ids.tolist() == some + [one for one in others if one not in some]
+    assert len(vocabulary) == len(some)
+
+
+def test_ids_with_a_null_among_them_are_of_no_type():
+    assert Vocabulary([5, 6]).numbers(pd.Index([5, None], dtype=object)).tolist() == [-1, -1]
+    assert not Vocabulary([5, 6]).same_type(pd.Index([5, None], dtype=object))
+
+
+def test_the_message_names_the_first_new_id():
+    with pytest.raises(DataError, match="item_id: holds ids such as 7, the known ones are of the other type"):
+        Vocabulary(["a"]).extended(pd.Series([7, 8], name="item_id"))

@@ -65,7 +65,7 @@ def duration(seconds: float) -> str:
         >>> duration(9.31), duration(101), duration(7380)
         ('9.3 s', '1 min 41 s', '2 h 3 min')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:
