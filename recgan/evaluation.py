@@ -13,6 +13,7 @@ import pandas as pd
 
 from recgan import metrics as formulas
 from recgan.errors import ConfigError, DataError
+from recgan.foreign import as_frame
 from recgan.items import read_items
 from recgan.metrics import RANKING, Bools, Floats, Ints
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, RANK, SCORE, USER, Problems, require_columns
@@ -178,7 +179,7 @@ def _board(wanted: Mapping[str, tuple[str, int]], given: Mapping[str, Source], l
 def _read(source: Source, name: str, label: str) -> pd.DataFrame:
     if name == ITEMS:
         return read_items(source).drop(columns=USER, errors="ignore")
-    label = label if name == RECS else name
+    label, source = label if name == RECS else name, as_frame(source)
     if name == RECS and isinstance(source, pd.DataFrame) and source.empty:
         frame, problems = source, Problems(label)
     else:

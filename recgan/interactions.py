@@ -30,8 +30,9 @@ def read_interactions(
     time zone. Repeated pairs are merged first, then come `min_rating` and `min_user_items`.
 
     Args:
-        source: a frame (never written to), or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of
-            Parquet files. An id column of a CSV is int64 where every value survives the round trip, else text.
+        source: a frame of pandas, polars, Arrow or SciPy (`recgan.foreign` tells how; never written to), or the path of
+            a CSV or TSV file (also .gz), a Parquet file or a folder of Parquet files. An id column of a CSV is int64
+            where every value survives the round trip, else text.
         columns: names in the table to canonical names, such as `{"uid": "user_id"}`.
         min_rating: rows with a lower rating are dropped.
         min_user_items: users with fewer rows left are dropped.

@@ -18,8 +18,8 @@ def read_items(source: Source, columns: Mapping[str, str] | None = None) -> pd.D
     """Read and check a table of items.
 
     Args:
-        source: a frame (never written to), or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of
-            Parquet files.
+        source: a frame of pandas, polars, Arrow or SciPy (`recgan.foreign` tells how; never written to), or the path of
+            a CSV or TSV file (also .gz), a Parquet file or a folder of Parquet files.
         columns: names in the table to canonical names, such as `{"name": "title"}`.
 
     Returns:
@@ -44,8 +44,8 @@ def read_users(source: Source, columns: Mapping[str, str] | None = None) -> pd.D
     """Read and check a table of users.
 
     Args:
-        source: a frame (never written to), or the path of a CSV or TSV file (also .gz), a Parquet file or a folder of
-            Parquet files.
+        source: a frame of pandas, polars, Arrow or SciPy (`recgan.foreign` tells how; never written to), or the path of
+            a CSV or TSV file (also .gz), a Parquet file or a folder of Parquet files.
         columns: names in the table to canonical names, such as `{"uid": "user_id"}`.
 
     Returns:

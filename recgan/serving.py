@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
+from recgan.foreign import as_frame, as_ids
 from recgan.histories import Histories, offsets_of
 from recgan.interactions import checked
 from recgan.preferences import Reader, Statement, of_users
@@ -155,10 +156,10 @@ class BaseRecommender(ABC):
         """The best items for many users.
 
         Args:
-            users: ids; None for the users of `histories`, or without these for all known users.
+            users: ids or a frame with user_id; None for the users of `histories`, or without these for all known users.
             n: most items in a list.
-            histories: user_id, item_id and, where they exist, timestamp or position, a frame or a path; its users'
-                stored histories are replaced.
+            histories: user_id, item_id and, where they exist, timestamp or position, a frame (of pandas, polars,
+                Arrow or SciPy) or a path; its users' stored histories are replaced.
             items: ids of the only items that may be listed, or {user_id: ids}.
             exclude: ids of items that must not be listed, or {user_id: ids}.
             filter_seen: whether items of the history are left out.
@@ -282,6 +283,7 @@ class BaseRecommender(ABC):
 
     def _one(self, user_id: Any, history: Any) -> Audience:
         """One user, known or not, with a history of item ids or a frame."""
+        history = as_frame(history)
         rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
         ids = pd.Series([user_id], name=USER)
         given = self._read(_check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
@@ -424,12 +426,16 @@ def _check_explain(explain: Any) -> bool:
 def _check_histories(histories: Any) -> pd.DataFrame:
     if isinstance(histories, (str, os.PathLike)):
         histories = read_table(histories)
+    histories = as_frame(histories)
     if not isinstance(histories, pd.DataFrame):
         raise DataError(f"histories: a frame or a path, not {type(histories).__name__}")
     return checked(histories.reset_index(drop=True), Problems("histories"))
 
 
 def _id_series(ids: Any, name: str) -> pd.Series:
+    ids = as_frame(ids)
+    if isinstance(ids, pd.DataFrame):
+        ids = _id_column(ids, name)
     values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else _id_list(ids, name)
     series = pd.Series(values, name=name, dtype=None if len(values) else "int64")
     if isinstance(ids, pd.Series):
@@ -441,10 +447,18 @@ def _id_series(ids: Any, name: str) -> pd.Series:
     return series
 
 
+def _id_column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """The user column of a frame where users are asked for, else its item column."""
+    column = USER if name == USER else ITEM
+    if column not in frame.columns:
+        raise DataError(f"{name}: a frame without the column {column!r}; it has {', '.join(map(repr, frame.columns))}")
+    return frame[column]
+
+
 def _id_list(ids: Any, name: str) -> list[Any]:
     if isinstance(ids, (str, bytes, int)):
         raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
-    return ids.tolist() if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(ids)
+    return ids.tolist() if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(as_ids(ids))
 
 
 def _refuse_repeats(ids: pd.Series) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import ConfigError, DataError
+from recgan.foreign import as_frame
 from recgan.interactions import pair_numbers, read_interactions
 from recgan.schema import ITEM, TIMESTAMP, USER, Problems, check_ids, check_numbers, order_column, require_columns
 from recgan.tables import Source
@@ -206,6 +207,7 @@ def split_ratio(interactions: Source, test: float = 0.2, validation: float | Non
 
 
 def _table(interactions: Source, *, repeats: bool = False) -> pd.DataFrame:
+    interactions = as_frame(interactions)
     if not isinstance(interactions, pd.DataFrame):
         return read_interactions(interactions)
     problems = Problems("interactions")

@@ -17,6 +17,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from recgan.errors import ConfigError, DataError
+from recgan.foreign import Source as Source
+from recgan.foreign import as_frame
 from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
@@ -32,8 +34,6 @@ from recgan.schema import (
     check_ids,
     check_numbers,
 )
-
-Source = pd.DataFrame | str | os.PathLike[str]
 
 INTERACTION_COLUMNS = (USER, ITEM, RATING, WEIGHT, TIMESTAMP, POSITION)
 OTHER_SPELLINGS = {
@@ -60,7 +60,8 @@ def read_table(
     columns that are no ids become float64 where every value is a number. A frame or Parquet file keeps its types.
 
     Args:
-        source: a frame, or the path or URL of a CSV or TSV file (also .gz), of a Parquet file or of a folder of these.
+        source: a frame of pandas, polars, Arrow or SciPy (see `recgan.foreign`), or the path or URL of a CSV or TSV
+            file (also .gz), of a Parquet file or of a folder of these.
         columns: names in the table to canonical names.
         wanted: canonical names for which well-known other spellings (userId, movieId, ts, ...) are accepted.
 
@@ -79,6 +80,7 @@ def load_table(
     source: Source, columns: Mapping[str, str] | None, wanted: Sequence[str], label: str = "table"
 ) -> tuple[pd.DataFrame, Problems]:
     """Read any table; what is wrong so far is noted in the Problems, for the caller to add to and raise."""
+    source = as_frame(source)
     if isinstance(source, pd.DataFrame):
         problems = Problems(label)
         names = _canonical_names(source.columns, columns, wanted, problems)
@@ -86,7 +88,7 @@ def load_table(
     elif isinstance(source, str | os.PathLike):
         frame, problems = _read_place(source, columns, wanted)
     else:
-        raise ConfigError(f"{label}: expected a DataFrame or a path, found {type(source).__name__}")
+        raise ConfigError(f"{label}: expected a frame or a path, found {type(source).__name__}")
     if frame.empty:
         problems.add("the table has no rows")
         problems.raise_if_any()

@@ -13,8 +13,8 @@ import recgan
 
 PACKAGE = Path(recgan.__file__).parent
 ORDER = [
-    "errors", "remote", "config", "rules", "schema", "tables", "vocabulary", "interactions", "items", "splits",
-    "progress", "datasets",
+    "errors", "remote", "config", "rules", "schema", "foreign", "tables", "vocabulary", "interactions", "items",
+    "splits", "progress", "datasets",
     "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
     "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "preferences",
     "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",

@@ -132,7 +132,7 @@ def test_missing_file_and_foreign_folder(tmp_path):
         read_table(tmp_path / "nowhere.csv")
     with pytest.raises(DataError, match=r"holds no \.parquet file"):
         read_table(tmp_path)
-    with pytest.raises(ConfigError, match="expected a DataFrame or a path, found list"):
+    with pytest.raises(ConfigError, match="expected a frame or a path, found list"):
         read_table([1, 2])
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "1.parquet")
     pd.DataFrame({"b": ["x"]}).to_parquet(tmp_path / "2.parquet")

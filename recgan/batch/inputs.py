@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recgan.errors import DataError
+from recgan.foreign import as_frame
 from recgan.items import read_users
 from recgan.schema import ITEM, USER, require_columns
 from recgan.serving import _id_list
@@ -83,6 +84,7 @@ def all_ids(lists: Lists | None) -> list[Any]:
 
 def settled_users(users: Any) -> Any:
     """Ids of users, read where they come as a table."""
+    users = as_frame(users)
     return read_users(users)[USER] if isinstance(users, str | os.PathLike | pd.DataFrame) else users
 
 
@@ -100,6 +102,7 @@ def settled_lists(ids: Any, name: str) -> Lists | None:
         return None
     if isinstance(ids, Mapping):
         return {user: _id_list(some, f"{name}[{user!r}]") for user, some in ids.items()}
+    ids = as_frame(ids)
     if isinstance(ids, str | os.PathLike | pd.DataFrame):
         return lists_of(read_lists(ids, name))
     return _id_list(ids, name)

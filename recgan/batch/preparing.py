@@ -17,6 +17,7 @@ from recgan.batch.formats import check_format
 from recgan.batch.inputs import all_ids, settled_lists, settled_users
 from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, table_hash
 from recgan.errors import ArtifactError, ConfigError, UnknownUserError
+from recgan.foreign import as_frame
 from recgan.interactions import read_interactions
 from recgan.recommender import Recommender
 from recgan.remote import fetched, is_url, local_path
@@ -60,6 +61,7 @@ def prepare(
     options = {**options, **{name: settled_lists(options[name], name) for name in ("items", "exclude")}}
     for name in ("items", "exclude"):
         recommender._numbers_of(all_ids(options[name]), name)
+    histories = as_frame(histories)
     if isinstance(histories, str | os.PathLike):
         histories = read_interactions(histories)
     recommender.recommend_batch([], n, histories=histories, **options)  # checks the arguments

@@ -7,11 +7,9 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 
 from recgan import linear
@@ -25,6 +23,7 @@ from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
 from recgan.splits import Holdout
+from recgan.tables import Source
 from recgan.training import judging
 from recgan.training.checkpoints import Checkpoints
 from recgan.training.closed import ClosedForms
@@ -41,10 +40,10 @@ INTERRUPTED = "training was interrupted in the {0} phase: the model is what had 
 
 
 def train(
-    interactions: pd.DataFrame | str | Path,
-    items: pd.DataFrame | str | Path | None = None,
+    interactions: Source,
+    items: Source | None = None,
     *,
-    users: pd.DataFrame | str | Path | None = None,
+    users: Source | None = None,
     validation: Holdout | None = None,
     config: Config | None = None,
     seed: int | None = None,
@@ -52,9 +51,10 @@ def train(
     """Train a recommender; nothing needs to be tuned.
 
     Args:
-        interactions: user_id, item_id and, where they exist, timestamp or position; a frame or a path.
-        items: item_id, title, categories, year; optional.
-        users: user_id and features such as age or country; optional.
+        interactions: user_id, item_id and, where they exist, timestamp or position; a frame of
+            pandas, polars, Arrow or SciPy, or a path.
+        items: item_id, title, categories, year, likewise; optional.
+        users: user_id and features such as age or country, likewise; optional.
         validation: history and truth of some users for the inner validation; None carves it from the interactions.
         config: settings; None for the defaults.
         seed: of everything random; None for that of the config.

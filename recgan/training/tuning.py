@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from recgan.config import Config
 from recgan.errors import ConfigError, TrainingError
 from recgan.progress import Progress
 from recgan.splits import Holdout
+from recgan.tables import Source
 from recgan.training.run import settled, train
 
 if TYPE_CHECKING:
@@ -21,10 +19,10 @@ WHOLE = "both + discriminator"
 
 
 def tune(
-    interactions: pd.DataFrame | str | Path,
-    items: pd.DataFrame | str | Path | None = None,
+    interactions: Source,
+    items: Source | None = None,
     *,
-    users: pd.DataFrame | str | Path | None = None,
+    users: Source | None = None,
     validation: Holdout | None = None,
     time_limit: float = 3600.0,
     n_trials: int | None = None,

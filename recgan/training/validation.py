@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recgan import metrics
+from recgan.foreign import as_frame
 from recgan.histories import Histories
 from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, fading, top_items
 from recgan.schema import USER
@@ -136,12 +137,13 @@ def from_holdout(
     Returns:
         The validation.
     """
-    users = Vocabulary.of(holdout.truth[USER])
+    asked = as_frame(holdout.truth)
+    users = Vocabulary.of(asked[USER])
     drawn = np.sort(np.random.default_rng(seed).permutation(len(users))[:most_users])
     users = Vocabulary(users.ids(drawn), USER)
-    history = Histories.from_frame(holdout.history, users, items)
-    truth = Histories.from_frame(holdout.truth, users, items)
-    row = users.numbers(holdout.truth[USER])
+    history = Histories.from_frame(as_frame(holdout.history), users, items)
+    truth = Histories.from_frame(asked, users, items)
+    row = users.numbers(asked[USER])
     relevant = np.bincount(row[row != UNKNOWN], minlength=len(users))
     query = Query(history, history, profiles_of(users.all_ids))
     return Validation(query, truth, relevant, metric)
