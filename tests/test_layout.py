@@ -15,8 +15,8 @@ PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "remote", "config", "rules", "schema", "tables", "vocabulary", "interactions", "items", "splits",
     "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
-    "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "serving",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "features", "networks", "losses",
+    "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "serving",
     "generative", "recommender", "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
