@@ -42,6 +42,8 @@ class Query:
         pins: items with a place of their own, all of which may be listed, or None.
         seen: the blocked items without those that the caller excluded, where there are such; None for all of them. The
             second stage compares as if nothing were excluded, so that to exclude more moves nothing else.
+        popularity: what one deviation of an item's log popularity costs, in deviations of the user's best scores.
+        costs: the same in scores, (B,) float32, which the ranker finds; None for nothing.
     """
 
     histories: Histories
@@ -56,6 +58,8 @@ class Query:
     classes: Classes | None = None
     pins: Pins | None = None
     seen: Histories | None = None
+    popularity: float = 0.0
+    costs: np.ndarray | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
@@ -77,6 +81,7 @@ class Query:
             noise=noise,
             pins=None if self.pins is None else self.pins.take(users),
             seen=None if self.seen is None else self.seen.take(users),
+            costs=None if self.costs is None else self.costs[users],
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
@@ -169,10 +174,12 @@ class Blocks:
             conditions: torch.Tensor = self.generator.condition(torch.from_numpy(items), torch.from_numpy(mask))
         return conditions
 
-    def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
+    def queries(self, query: Query, wanted: np.ndarray) -> np.ndarray:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
-        closed = [weight * block.queries(histories) for block, weight in self._closed()]
+        closed = [weight * block.queries(query.histories) for block, weight in self._closed()]
         popularity = np.full((len(wanted), 1), self.weights.popularity, np.float32)
+        if query.costs is not None:
+            popularity = popularity - query.costs[:, None]
         return np.concatenate([self.weights.generated * wanted, *closed, popularity], axis=1).astype(np.float32)
 
     def sparse_scores(self, histories: Histories) -> csr_matrix | None:
