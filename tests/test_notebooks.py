@@ -50,7 +50,10 @@ def planted_films(small_config, monkeypatch, tmp_path):
     frame = planted(n_users=240, n_items=N_ITEMS, n_groups=N_GROUPS, noise=0.2, seed=0, ordered=True)
     data = recgan.Dataset(frame.assign(rating=5.0), films(), None)
     monkeypatch.setattr(recgan, "load_dataset", lambda _: data)
-    monkeypatch.setattr(recgan, "train", partial(recgan.train, config=small_config))
+    train = recgan.train
+    monkeypatch.setattr(
+        recgan, "train", lambda *tables, **options: train(*tables, **{**options, "config": small_config})
+    )
     monkeypatch.chdir(tmp_path)
     with mpl.rc_context():
         yield data
