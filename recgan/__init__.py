@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recgan import baselines as baselines
+    from recgan.bias import popularity_bias as popularity_bias
     from recgan.config import Config as Config
     from recgan.datasets import Dataset as Dataset
     from recgan.datasets import load_dataset as load_dataset
@@ -61,6 +62,7 @@ _HOME = {
     "compare": "evaluation",
     "evaluate": "evaluation",
     "load_dataset": "datasets",
+    "popularity_bias": "bias",
     "read_interactions": "interactions",
     "read_items": "items",
     "read_users": "items",

@@ -448,13 +448,20 @@ def test_compare(lists, truth, tmp_path):
 
 
 def test_report_passes_the_model_on(folder, tmp_path, monkeypatch):
-    def write_report(model, path):
+    got = {}
+
+    def write_report(model, path, **options):
+        got.update(options)
         path.write_text(str(len(model.users)))
         return path
 
     monkeypatch.setattr("recgan.report.write_report", write_report)
     result = call("report", folder, "--out", tmp_path / "r.html")
     assert (result.stdout, (tmp_path / "r.html").read_text()) == (f"{tmp_path / 'r.html'}\n", "60")
+    assert got == {"items": None}
+    pd.DataFrame({"item_id": [1, 2]}).to_csv(tmp_path / "items.csv", index=False)
+    assert call("report", folder, "--out", tmp_path / "r.html", "--items", tmp_path / "items.csv").exit_code == 0
+    assert got["items"].tolist() == [1, 2]
     refused(call("report", folder, "--out", tmp_path), "is a folder; --out names a file")
     refused(call("report", folder, "--out", tmp_path / "r.html" / "x.html"), "cannot be written: Not a directory")
 

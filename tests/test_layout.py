@@ -15,9 +15,9 @@ PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "remote", "config", "rules", "schema", "foreign", "tables", "vocabulary", "interactions", "items",
     "splits", "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "histories", "linear", "popularity", "features", "networks", "losses", "index",
-    "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds", "preferences",
-    "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "features", "networks", "losses",
+    "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds",
+    "preferences", "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit", "ray", "pyspark"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import sys
 from html.parser import HTMLParser
@@ -21,8 +23,9 @@ from recgan.report import comparison_table, reading, save_map, words, write_gaps
 from recgan.report.atlas import atlas
 from recgan.report.comparing import read_comparison
 from recgan.report.moods import _cloud, moods, uncertainty
-from recgan.report.page import exposure
+from recgan.report.page import by_length, exposure
 from recgan.report.reading import Catalogue
+from recgan.report.templates import search_script
 from recgan.report.theme import DARK, LIGHT, plain
 from recgan.vocabulary import Vocabulary
 
@@ -116,6 +119,7 @@ def assert_safe(page: Page) -> None:
     allowed = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "nav", "a"}
     allowed |= {"h1", "h2", "h3", "h4", "p", "div", "span", "small", "strong", "b", "i", "ul", "ol", "li", "dl", "dt"}
     allowed |= {"dd", "figure", "figcaption", "table", "thead", "tbody", "tr", "th", "td"}
+    allowed |= {"details", "summary", "label", "input", "select", "option", "output", "code", "script"}
     allowed |= {"svg", "g", "path", "defs", "use", "text", "tspan", "rect", "clippath"}
     assert {tag for tag, _ in page.tags} <= allowed
     for tag, attributes in page.tags:
@@ -123,6 +127,13 @@ def assert_safe(page: Page) -> None:
         for name in attributes:
             if name.endswith("href"):
                 assert (attributes[name] or "").startswith("#"), attributes[name]
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", page.source, flags=re.DOTALL)
+    assert scripts in ([], [search_script()[0]])
+    assert [tag for tag, _ in page.tags].count("script") == len(scripts)
+    policy = next(tag[1]["content"] for tag in page.tags if tag[1].get("http-equiv"))
+    digest = base64.b64encode(hashlib.sha256(search_script()[0].encode()).digest()).decode()
+    ending = f"; script-src 'sha256-{digest}'" if "#search" in page.source else ""
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; img-src data:{ending}"
     assert "://" not in page.source
     assert "@import" not in page.source
     assert [url for url in re.findall(r"url\(([^)]*)", page.source) if not url.startswith("#")] == []
@@ -143,7 +154,7 @@ def test_page_tells_the_model(model, tmp_path):
     page = Page(path)
     assert path == tmp_path / "deep" / "report.html"
     assert_safe(page)
-    assert len(figures(page)) == 11  # two curves, two of realism, parts, exposure, map and moods twice, uncertainty
+    assert len(figures(page)) == 15  # data 3, curves 2, realism 2, parts, exposure 2, map and moods twice, uncertainty
     info = model.info()
     for text in ("A test & more", "users 60", "items 40", f"interactions {info['data']['interactions']}"):
         assert text in page.words
@@ -176,7 +187,7 @@ def test_names_are_titles_with_year_or_ids(model):
 def test_hostile_titles_categories_and_users_stay_text(hostile, tmp_path):
     page = Page(write_report(hostile, tmp_path / "r.html", title=HOSTILE[0]))
     assert_safe(page)
-    assert len(figures(page)) == 11
+    assert len(figures(page)) == 15
     for text in (HOSTILE[0], HOSTILE[1], HOSTILE[4], HOSTILE[5], HOSTILE[7], "line break and turned"):
         assert text in page.text
     assert "User <img src=x onerror=alert(" in page.text
@@ -207,7 +218,7 @@ def test_hostile_names_in_a_comparison_and_on_the_map(hostile, tmp_path):
     table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
     page = Page(write_report(hostile, tmp_path / "r.html", comparison=table))
     assert_safe(page)
-    assert len(figures(page)) == 12
+    assert len(figures(page)) == 16
     save_map(hostile, tmp_path / "map.png")
 
 
@@ -222,7 +233,7 @@ def test_item_table_without_anything_known(model, tmp_path):
 def test_no_adversarial_loss_and_no_ranking_phase(interactions, tmp_path):
     page = Page(write_report(small(interactions, adversarial="none", epochs=0), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == 10  # no curve of the validation metric
+    assert len(figures(page)) == 14  # no curve of the validation metric
     assert "no adversarial loss, set likelihood only" in page.words
 
 
@@ -232,7 +243,7 @@ def test_no_game(model, tmp_path, epochs):
     game = {"curve": []}
     page = Page(write_report(renamed(model, model.item_table, ranking=ranking, game=game), tmp_path / "r.html"))
     assert_safe(page)
-    assert len(figures(page)) == (9 if epochs else 7)
+    assert len(figures(page)) == (13 if epochs else 11)
     assert ("No epoch was trained" in page.text) == (not epochs)
     assert "not played" in page.text
 
@@ -419,7 +430,7 @@ def test_comparison_in_the_page(model, tmp_path):
     first = write_report(model, tmp_path / "a.html", comparison=table)
     page = Page(first)
     assert_safe(page)
-    assert len(figures(page)) == 13
+    assert len(figures(page)) == 17
     assert "recgan 0.4321 0.4100 \N{EN DASH} 0.4500 < 0.001" in page.words
     assert "EASE 0.2500 0.2000 \N{EN DASH} 0.3000 \N{EN DASH}" in page.words
     second = write_report(model, tmp_path / "b.html", comparison=tmp_path / "c.csv")
@@ -527,7 +538,7 @@ def test_no_moods_and_no_uncertainty_are_told(model, tmp_path, monkeypatch):
     alike = Page(write_report(model, tmp_path / "a.html", users=[3]))
     assert "The draws of the noise are alike" in section(alike, "moods")
     assert "there is no uncertainty to tell" in section(alike, "uncertainty")
-    assert len(figures(alike)) == 8
+    assert len(figures(alike)) == 12
 
 
 def test_a_user_who_has_everything_gets_no_moods(tmp_path):
@@ -672,3 +683,88 @@ def test_a_share_in_per_cent_is_told_to_a_hundredth_part_or_as_unknown(share):
 def test_a_p_value_is_never_told_as_nought(value):
     told = words.p_value(value)
     assert told == "< 0.001" if value < 0.001 else float(told) == pytest.approx(value, abs=0.0005)
+
+
+def test_the_data_are_told(model, interactions, tmp_path):
+    told = section(Page(write_report(model, tmp_path / "r.html")), "data")
+    rows = len(interactions)
+    assert f"Users, items, interactions 60, 40, {rows}" in told
+    assert f"Sparsity {100 * (1 - rows / 2400):.2f}" in told
+    lengths = interactions["user_id"].value_counts()
+    assert f"{lengths.median():.0f} interactions in the middle" in told
+    first, last = (pd.to_datetime(interactions["timestamp"].agg(pick), unit="s").date() for pick in ("min", "max"))
+    assert f"Time {first} to {last}, " in told
+    popular = interactions["item_id"].value_counts().cumsum()
+    n = int((popular < popular.iloc[-1] / 2).sum()) + 1
+    assert f"the {n} most popular items" in told
+    assert f"0 repeated pairs of user and item, {1} items" not in told
+    assert "0 repeated pairs of user and item, 0 items with the title and year of another" in told
+
+
+def test_repeats_and_missing_clocks_are_told(interactions, tmp_path):
+    unordered = small(interactions.drop(columns="timestamp"))
+    names = pd.DataFrame({"item_id": unordered.items, "title": ["one", "one", *map(str, range(2, 40))]})
+    told = section(Page(write_report(renamed(unordered, names), tmp_path / "r.html")), "data")
+    assert "2 items with the title and year of another" in told
+    assert "Time none: histories are sets" in told
+    assert len(figures(Page(tmp_path / "r.html"))) == 14
+
+
+def test_lists_can_be_searched_with_their_reasons(model, tmp_path):
+    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+    told, names = section(page, "search"), dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    assert [attributes["data-user"] for tag, attributes in page.tags if tag == "details"] == ["3", "11"]
+    for user in (3, 11):
+        card = told.split(f"User {user} ")[1]
+        for row in model.recommend(user, 10).itertuples():
+            found = model.explain(user, row.item_id).head(2)
+            because = ", ".join(
+                f"{names[one.item_id]} ({words.percent(one.share)})" for one in found.itertuples() if one.share > 0
+            ).replace("\N{NO-BREAK SPACE}", " ")
+            assert names[row.item_id] in card
+            assert f"because of {because}" in card
+
+
+def test_all_users_can_be_searched_where_they_are_few(model, tmp_path, monkeypatch):
+    page = Page(write_report(model, tmp_path / "a.html"))
+    assert [tag for tag, _ in page.tags].count("details") == 60
+    assert "drawn at random" not in section(page, "search")
+    monkeypatch.setattr("recgan.report.lists.MOST_LISTS", 7)
+    page = Page(write_report(model, tmp_path / "b.html"))
+    assert [tag for tag, _ in page.tags].count("details") == 7
+    assert "Lists of 7 of 60 users, drawn at random," in section(page, "search")
+    assert "script" not in [tag for tag, _ in Page(write_report(model, tmp_path / "c.html", users=[])).tags]
+
+
+def test_bias_is_that_of_the_lists(model, interactions, tmp_path):
+    told = section(Page(write_report(model, tmp_path / "r.html")), "exposure")
+    for row in recgan.popularity_bias(model.recommend_batch(n=10), interactions).itertuples():
+        lift = words.percent(row.lift, signed=True).replace("\N{NO-BREAK SPACE}", " ")
+        assert f"{row.group} {row.users} {lift} {row.deviation:.3f}" in told
+
+
+def test_gaps_stand_in_the_report(shop, left, tmp_path):
+    whole = section(Page(write_report(shop, tmp_path / "a.html")), "gaps")
+    assert "No gap: all items that the model knows are on offer." in whole
+    page = Page(write_report(shop, tmp_path / "b.html", items=left))
+    assert_safe(page)
+    assert "1 kind of items that users want is not on offer" in section(page, "gaps")
+    assert "Group 1" in section(page, "gaps")
+    with pytest.raises(recgan.DataError, match="nothing is on offer"):
+        write_report(shop, tmp_path / "c.html", items=[])
+
+
+def test_a_metric_at_three_lengths_becomes_a_curve(model, tmp_path):
+    rows = [
+        (name, f"ndcg@{k}", 0.1 * k + shift, 0.0, 1.0)
+        for name, shift in (("ours", 0.1), ("<b>", 0.0))
+        for k in (1, 5, 2)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
+    page = Page(write_report(model, tmp_path / "r.html", comparison=table))
+    assert_safe(page)
+    assert len(figures(page)) == 15 + 3 + 1
+    assert "ndcg@k" in section(page, "comparison")
+    lines = by_length(table)[0]
+    assert lines["metric"] == "ndcg@k"
+    assert by_length(table[table["metric"] != "ndcg@2"]) == []

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from recgan.cli.data import FormatOption
 from recgan.cli.ids import matched, one_id
-from recgan.cli.making import ModelArgument
+from recgan.cli.making import ItemsOption, ModelArgument, offered
 from recgan.cli.output import Format, check_writable, note, show
 from recgan.cli.serving import titled
 from recgan.errors import ConfigError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from recgan.recommender import Recommender
-
-ItemsOption = Annotated[Path | None, typer.Option(help="Table with the item_id of what is on offer; else all items.")]
 
 
 def ideal(
@@ -36,7 +29,7 @@ def ideal(
     from recgan.recommender import Recommender
 
     loaded = Recommender.load(model)
-    found = loaded.ideal_items(one_id(user, loaded.users), n, items=_offered(items, loaded))
+    found = loaded.ideal_items(one_id(user, loaded.users), n, items=offered(items, loaded))
     if not found.attrs["accuracy"]:
         note("the items of this model have no attributes: only the nearest items are told")
     show(titled(found, loaded.item_table, "nearest_item_id", "nearest_title"), form)
@@ -62,12 +55,4 @@ def gaps(
 
     loaded = Recommender.load(model)
     asked = None if users is None else matched(read_users(users)["user_id"], loaded.users, str(users))
-    print(write_gaps(loaded, out, users=asked, items=_offered(items, loaded), alpha=alpha, seed=seed))
-
-
-def _offered(path: Path | None, model: Recommender) -> pd.Series | None:
-    if path is None:
-        return None
-    from recgan.items import read_items
-
-    return matched(read_items(path)["item_id"], model.items, str(path))
+    print(write_gaps(loaded, out, users=asked, items=offered(items, loaded), alpha=alpha, seed=seed))

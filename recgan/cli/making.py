@@ -9,13 +9,18 @@ import typer
 
 from recgan.cli.data import read_data
 from recgan.cli.guard import INTERRUPTED
+from recgan.cli.ids import matched
 from recgan.cli.output import check_writable, note, show
 from recgan.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recgan.config import Config
+    from recgan.recommender import Recommender
 
 ModelArgument = Annotated[Path, typer.Argument(help="A model folder, as `recgan train` writes it.")]
+ItemsOption = Annotated[Path | None, typer.Option(help="Table with the item_id of what is on offer; else all items.")]
 
 
 def train(
@@ -61,6 +66,7 @@ def train(
 def report(
     model: ModelArgument,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    items: ItemsOption = None,
 ) -> None:
     """Write an HTML page about a model."""
     if out.is_dir():
@@ -69,7 +75,8 @@ def report(
     from recgan.recommender import Recommender
     from recgan.report import write_report
 
-    print(write_report(Recommender.load(model), out))
+    loaded = Recommender.load(model)
+    print(write_report(loaded, out, items=offered(items, loaded)))
 
 
 def demo(
@@ -81,6 +88,15 @@ def demo(
     from recgan import demonstration
 
     demonstration.run(out, quick=quick)
+
+
+def offered(path: Path | None, model: Recommender) -> pd.Series | None:
+    """Ids of the items on offer, from a table; None for all."""
+    if path is None:
+        return None
+    from recgan.items import read_items
+
+    return matched(read_items(path)["item_id"], model.items, str(path))
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:

@@ -45,6 +45,8 @@ class Query:
         seen: the blocked items without those that the caller excluded, where there are such; None for all of them. The
             second stage compares as if nothing were excluded, so that to exclude more moves nothing else.
         stated: 1 for a category that the user says to like, (B, Q) float32; None where nobody says any.
+        popularity: what one deviation of an item's log popularity costs, in deviations of the user's best scores.
+        costs: the same in scores, (B,) float32, which the ranker finds; None for nothing.
     """
 
     histories: Histories
@@ -60,6 +62,8 @@ class Query:
     pins: Pins | None = None
     seen: Histories | None = None
     stated: np.ndarray | None = None
+    popularity: float = 0.0
+    costs: np.ndarray | None = None
 
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
@@ -84,6 +88,7 @@ class Query:
             pins=None if self.pins is None else self.pins.take(users),
             seen=None if self.seen is None else self.seen.take(users),
             stated=None if self.stated is None else self.stated[users],
+            costs=None if self.costs is None else self.costs[users],
         )
 
     def mask(self, scores: np.ndarray, first: int = 0) -> np.ndarray:
@@ -197,10 +202,12 @@ class Blocks:
                 conditions = self.preferences(conditions, torch.from_numpy(stated), lengths)
         return conditions
 
-    def queries(self, histories: Histories, wanted: np.ndarray) -> np.ndarray:
+    def queries(self, query: Query, wanted: np.ndarray) -> np.ndarray:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
-        closed = [weight * block.queries(histories) for block, weight in self._closed()]
-        generated, popularity = self.fading_weights(histories.lengths)
+        closed = [weight * block.queries(query.histories) for block, weight in self._closed()]
+        generated, popularity = self.fading_weights(query.histories.lengths)
+        if query.costs is not None:
+            popularity = popularity - query.costs[:, None]
         return np.concatenate([generated * wanted, *closed, popularity], axis=1).astype(np.float32)
 
     def fading_weights(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -73,10 +73,22 @@ class Ranker:
 
     def _rank_chunk(self, query: Query, n: int) -> tuple[np.ndarray, np.ndarray]:
         wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories, query.stated))
+        if query.popularity:
+            query = replace(query, costs=self._costs(query, wanted))
         if query.classes is not None or query.pins is not None:
             return self._ruled(query, wanted, n)
         numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates))
         return self._arranged(query, numbers, scores, n)
+
+    def _costs(self, query: Query, wanted: np.ndarray) -> np.ndarray:
+        """What one deviation of the log popularity costs each user, (B,) float32; excluded items change nothing."""
+        asked = query if query.seen is None else replace(query, blocked=query.seen)
+        scores = self.candidates(asked, wanted, self.n_candidates)[1].astype(np.float64)
+        there = np.isfinite(scores)
+        n = np.maximum(there.sum(axis=1), 1)
+        mean = np.where(there, scores, 0.0).sum(axis=1) / n
+        spread = np.sqrt(np.square(np.where(there, scores - mean[:, None], 0.0)).sum(axis=1) / n)
+        return np.asarray(query.popularity * spread, np.float32)
 
     @property
     def _judges(self) -> bool:
@@ -127,12 +139,12 @@ class Ranker:
         return (self._score_whole if whole else self._search)(query, wanted, k)
 
     def _score_whole(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        queries, sparse = self.blocks.queries(query.histories, wanted), self.blocks.sparse_scores(query.histories)
+        queries, sparse = self.blocks.queries(query, wanted), self.blocks.sparse_scores(query.histories)
         return self.catalogue.best(queries, k, sparse, lambda users: query.take(users).mask)
 
     def _search(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The k best of search and neighbours; exact, because the neighbours' scores are not negative."""
-        queries = self.blocks.queries(query.histories, wanted)
+        queries = self.blocks.queries(query, wanted)
         scores, numbers = self.index.search(queries, k + int(query.blocked.lengths.max(initial=0)))
         sparse = self.blocks.sparse_scores(query.histories)
         if sparse is not None:
@@ -197,7 +209,7 @@ class Ranker:
             (B, K) float32, the scores that a list shows for its first `n_candidates` items.
         """
         wanted = self.blocks.wanted(query, self.blocks.conditions(query.histories, query.stated))
-        queries = self.blocks.queries(query.histories, wanted)
+        queries = self.blocks.queries(query, wanted)
         scores = np.einsum("bq,bkq->bk", queries, self.blocks.columns[items])
         sparse = self.blocks.sparse_scores(query.histories)
         if sparse is not None:

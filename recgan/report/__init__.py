@@ -22,6 +22,7 @@ def write_report(
     *,
     comparison: Source | None = None,
     users: Any = None,
+    items: Any = None,
     title: str = "Recommender report",
 ) -> Path:
     """Write the report of a model as one HTML page that needs nothing else, whole or not at all.
@@ -31,7 +32,10 @@ def write_report(
         path: the file; an older one is replaced, missing folders are made.
         comparison: results of this and other models: model, metric, mean, low, high (95 % interval) and, where it
             exists, p_value; a row a model and metric, this model first; a frame or a path. `comparison_table` makes it.
-        users: ids of known users whose lists are shown and who stand on the map; None chooses four.
+            A metric at three lengths or more (ndcg@1, ndcg@5, ndcg@20) becomes a curve.
+        users: ids of known users whose lists are shown and who stand on the map; None chooses four, and a hundred
+            whose lists can be searched.
+        items: ids of the items on offer, for the section on gaps; None for the whole catalogue.
         title: heading of the page.
 
     Returns:
@@ -39,14 +43,14 @@ def write_report(
 
     Raises:
         ConfigError: when jinja2 or matplotlib is missing, or the file cannot be written.
-        DataError: when the comparison cannot be used, or a user is asked for twice.
+        DataError: when the comparison cannot be used, a user is asked for twice, or none of `items` is known.
         UnknownUserError: for an unknown user.
     """
     _require_extra()
     from recgan.report.document import page
 
     table = None if comparison is None else read_comparison(comparison)
-    return _write(path, page(model, table, users, title).encode("utf-8", "replace"))
+    return _write(path, page(model, table, users, items, title).encode("utf-8", "replace"))
 
 
 def write_gaps(

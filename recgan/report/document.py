@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -14,63 +13,59 @@ from recgan.report import moods as noise
 from recgan.report import page as sections
 from recgan.report import reading, words
 from recgan.report.atlas import atlas, draw
+from recgan.report.gaps import summary
+from recgan.report.lists import searchable
+from recgan.report.profile import profile
 from recgan.report.reading import Catalogue
+from recgan.report.templates import search_script, template
 from recgan.report.theme import DARK, LIGHT, plain, styled
 from recgan.serving import _id_series
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 MOST_BYTES = 150_000
 DOTS = 100
 """Pixels to the inch of the picture."""
 
 
-def template(name: str) -> Template:
-    """A Jinja template of this package, everything in it escaped."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    loader = FunctionLoader(lambda file: (files("recgan.report") / file).read_text(encoding="utf-8"))
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader
-    )
-    filters = {"number": words.number, "percent": words.percent, "p_value": words.p_value, "accuracy": words.accuracy}
-    environment.filters |= filters
-    return environment.get_template(name)
-
-
-def page(model: Recommender, comparison: pd.DataFrame | None, users: Any, title: str) -> str:
+def page(model: Recommender, comparison: pd.DataFrame | None, users: Any, items: Any, title: str) -> str:
     """The HTML of the report.
 
     Args:
         model: read only.
         comparison: as `read_comparison` returns it, or None.
         users: ids of known users; None chooses some.
+        items: ids of the items on offer, for the gaps; None for the whole catalogue.
         title: heading.
 
     Returns:
-        One document without script and without any address outside itself.
+        One document without any address outside itself, and with no script but the one that filters the lists.
     """
     info, catalogue, chosen = model.info(), Catalogue.of(model), _users(model, users)
+    script, script_source = search_script()
     return template("report.html.j2").render(
         title=plain(title),
         light=LIGHT,
         dark=DARK,
         info=info,
+        script=script,
+        script_source=script_source,
         facts=_facts(model, info),
+        profile=profile(model, catalogue),
         parts=words.parts(model, info),
         alarms=words.alarms(info),
         curves=sections.curves(info),
         realism=sections.realism(info),
         comparison=[] if comparison is None else sections.comparison(comparison),
+        lengths=[] if comparison is None else sections.by_length(comparison),
         ablation=sections.ablation(info),
         exposure=sections.exposure(model, catalogue),
         map=sections.chart(atlas(model, catalogue, chosen)),
         ordered=model._histories.ordered,
+        search=searchable(model, catalogue, None if users is None else chosen),
         examples=sections.examples(model, catalogue, chosen),
         ideal=sections.ideal(model, catalogue, chosen),
         moods=noise.moods(model, catalogue, chosen),
         uncertainty=noise.uncertainty(model, chosen),
+        gaps=summary(model, catalogue, items),
         similar=sections.similar(model, catalogue),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ FIDELITY = (
     ("discriminator_share", "discriminator is right", "second"),
 )
 """The panels of the measurements during the game: name in the curve, name in words, colour."""
+LINES = ("accent", "second", "hue2", "hue5", "hue6", "muted", "hue4", "hue7")
+"""Colours of lines that are named at their ends."""
 Curve = Sequence[Mapping[str, float]]
 LOSSES = (
     (("ranking", "ranking", "accent"), ("set", "set likelihood", "hue2")),
@@ -215,7 +217,7 @@ def uncertainty(figure: Figure, lengths: np.ndarray, values: np.ndarray, marked:
         axes.plot(*point, "*", color=LIGHT["ink"], markersize=13, markeredgecolor=LIGHT["paper"], markeredgewidth=0.8)
         name = plain(row["user"], 14)
         axes.annotate(name, point, (0, 8), textcoords="offset points", ha="center", fontweight="bold")
-    _log_ticks(axes)
+    log_ticks(axes)
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("length of the history")
     axes.set_ylabel("uncertainty")
@@ -223,11 +225,42 @@ def uncertainty(figure: Figure, lengths: np.ndarray, values: np.ndarray, marked:
     beside.set_axis_off()
 
 
-def _log_ticks(axes: Axes) -> None:
+def log_ticks(axes: Axes, which: Literal["x", "y"] = "x") -> None:
     """A logarithmic axis of counts that are written out: the page knows no formulas."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_locator(NullLocator())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = axes.get_xlim() if which == "x" else axes.get_ylim()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 600 * max(low, 1.0) else (1.0,)))
+    axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axis.set_minor_locator(NullLocator())
+
+
+def by_length(figure: Figure, curves: Mapping[str, tuple[Sequence[int], Sequence[float]]], metric: str) -> None:
+    """A metric against the length of the list, one line a model, the first one in full colour, named at its end."""
+    axes = figure.subplots()
+    ends = sorted(curves, key=lambda name: curves[name][1][-1])
+    values = [value for _, line in curves.values() for value in line]
+    low, high = min(values), max(values)
+    room, height = 0.062 * max(high - low, 1e-9), -np.inf
+    for place, name in enumerate(curves):
+        axes.plot(*curves[name], marker="o", color=LIGHT[LINES[place % len(LINES)]], zorder=3 if place == 0 else 2)
+    last = max(k for ks, _ in curves.values() for k in ks)
+    for name in ends:
+        height = max(height + room, curves[name][1][-1])
+        colour = LIGHT[LINES[list(curves).index(name) % len(LINES)]]
+        axes.annotate(
+            plain(name, 18),
+            (1.0, height),
+            (6, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            fontsize=9.5,
+        )
+    log_ticks(axes)
+    axes.set_xlim(right=last)
+    axes.set_xlabel("k, places of the list that count")
+    axes.set_ylabel(metric)

@@ -14,9 +14,9 @@ from recgan.recommender import Recommender
 from recgan.report import page as sections
 from recgan.report import words
 from recgan.report.atlas import DRAWN, mapped
-from recgan.report.document import template
 from recgan.report.page import Context
 from recgan.report.reading import Catalogue
+from recgan.report.templates import template
 from recgan.report.theme import DARK, LIGHT, plain
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR
 
@@ -57,6 +57,23 @@ def gaps_page(model: Recommender, users: Any, items: Any, settings: Settings, ti
         n_permutations=settings.n_permutations,
         map=_map(model, catalogue, gaps, found, [card["short"] for card in cards]),
     )
+
+
+def summary(model: Recommender, catalogue: Catalogue, items: Any) -> Context | None:
+    """What the report tells of the gaps; None where nobody has a history.
+
+    Args:
+        model: read only.
+        catalogue: its items.
+        items: ids of the items on offer; None for the whole catalogue.
+    """
+    if not model._histories.lengths.any():
+        return None
+    found, settings = model._survey(None, items), Settings()
+    _, table = model._find_gaps(found, settings)
+    cards = [_card(row, catalogue, table.attrs["accuracy"]) for row in table.to_dict("records")]
+    n_users, n_offered = len(found.wanted), len(found.offered)
+    return {"cards": cards, "verdict": verdict(table), "n_users": n_users, "n_offered": n_offered}
 
 
 def _facts(found: Survey, table: pd.DataFrame) -> list[tuple[str, str]]:

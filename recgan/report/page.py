@@ -11,9 +11,9 @@ import pandas as pd
 from recgan import metrics
 from recgan.generative import GAP, NEAREST
 from recgan.recommender import Recommender
-from recgan.report import figures, reading, words
+from recgan.report import figures, reading, tail, words
 from recgan.report.atlas import Atlas, draw
-from recgan.report.comparing import METRIC
+from recgan.report.comparing import MEAN, METRIC, MODEL
 from recgan.report.reading import Catalogue
 from recgan.report.theme import HUES, picture, plain
 from recgan.schema import ITEM, RANK, SCORE, USER
@@ -91,22 +91,40 @@ def comparison(table: pd.DataFrame) -> list[Context]:
     return blocks
 
 
+def by_length(table: pd.DataFrame, least: int = 3) -> list[Context]:
+    """Pictures of the metrics that were measured at several lengths of the list."""
+    parts = table[METRIC].str.extract(r"^(?P<name>.+)@(?P<k>[1-9][0-9]*)$").assign(model=table[MODEL], mean=table[MEAN])
+    found: list[Context] = []
+    for name, part in parts.dropna().groupby("name", sort=False):
+        lines = {}
+        for model, rows in part.assign(k=part["k"].astype(int)).groupby("model", sort=False):
+            rows = rows.sort_values("k")
+            lines[str(model)] = (rows["k"].tolist(), rows["mean"].tolist())
+        if max(len(ks) for ks, _ in lines.values()) >= least:
+            shown, place = f"{plain(name, 24)}@k", f"lengths{len(found)}"
+            found.append({"metric": shown, "figure": _length_figure(place, lines, shown)})
+    return found
+
+
+def _length_figure(place: str, lines: dict[str, Any], metric: str) -> Markup:
+    return picture(place, lambda f: figures.by_length(f, lines, metric))
+
+
 def _interval_figure(name: str, rows: Sequence[Mapping[str, Any]], metric: str) -> Markup:
     return picture(name, lambda f: figures.intervals(f, rows, metric), height=0.8 + 0.4 * len(rows))
 
 
 def exposure(model: Recommender, catalogue: Catalogue) -> Context:
     """How the lists spread over the catalogue, against the interactions."""
-    users, counts, order = model.users, catalogue.counts, catalogue.by_popularity
-    if len(users) > MOST_USERS:
-        chosen = np.sort(np.random.default_rng(0).permutation(len(users))[:MOST_USERS])
-        users = users.iloc[chosen]
+    counts, order = catalogue.counts, catalogue.by_popularity
+    chosen = np.sort(np.random.default_rng(0).permutation(len(model.users))[:MOST_USERS])
+    users, past = model.users.iloc[chosen], model._histories.take(chosen)
     frame = model.recommend_batch(users, N)
     lists = np.full((len(users), N), -1, np.int64)
     rows = pd.Index(users).get_indexer(pd.Index(frame[USER]))
     lists[rows, frame[RANK].to_numpy() - 1] = catalogue.numbers(frame[ITEM])
     shown = np.bincount(lists[lists >= 0], minlength=len(counts))
-    tail = metrics.long_tail(lists, counts, N)
+    rare = metrics.long_tail(lists, counts, N)
     return {
         "n_users": len(users),
         "n": N,
@@ -115,9 +133,10 @@ def exposure(model: Recommender, catalogue: Catalogue) -> Context:
         "n_taken": int((counts > 0).sum()),
         "effective": metrics.effective_items(lists, N),
         "effective_taken": _effective(counts),
-        "tail": float(tail[~np.isnan(tail)].mean()) if (~np.isnan(tail)).any() else None,
+        "tail": float(rare[~np.isnan(rare)].mean()) if (~np.isnan(rare)).any() else None,
         "tail_taken": float(np.average(metrics.long_tail(np.arange(len(counts))[:, None], counts, 1), weights=counts)),
         "personal": None if len(users) < 2 else metrics.personalisation(lists, N),
+        "bias": tail.popularity_bias(lists, past.rows, past.items, counts),
         "figure": picture("exposure", lambda f: figures.exposure(f, counts[order], shown[order])),
     }
 

@@ -58,6 +58,17 @@ def percent(share: float | None, *, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}f}{SPACE}%".replace("-", MINUS)
 
 
+def exact_percent(share: float) -> str:
+    """A share near 1 in per cent, with as many digits as tell it from all.
+
+    Example:
+        >>> exact_percent(0.96) == f"96.00{SPACE}%", exact_percent(0.99997) == f"99.997{SPACE}%"
+        (True, True)
+    """
+    digits = 2 if share <= 0.0 or share >= 1.0 else max(2, math.ceil(-math.log10(1.0 - share)) - 2)
+    return f"{100.0 * share:.{digits}f}{SPACE}%"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them.
 
