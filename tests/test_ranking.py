@@ -69,7 +69,7 @@ def brute(blocks: Blocks, asked: Query) -> np.ndarray:
     items, mask = asked.histories.window(np.arange(len(asked.histories)), blocks.window)
     with torch.no_grad():
         wanted = generator(torch.from_numpy(items), torch.from_numpy(mask)).numpy()
-        fade = 20.0 / (20.0 + np.diff(asked.histories.offsets)[:, None])
+        fade = 10.0 / (10.0 + np.diff(asked.histories.offsets)[:, None])
         weights = blocks.weights
         generated = weights.generated + weights.short_generated * fade
         scores = generated * (wanted @ generator.item_vectors().numpy().T)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CELLS = 1 << 24
 """Most scores held at once."""
-SHORT = 20.0
+SHORT = 10.0
 """Items of a history at which half is left of what counts for short ones."""
 
 
@@ -145,7 +145,7 @@ def fading(lengths: np.ndarray) -> np.ndarray:
     """How much is left of what counts for short histories: `SHORT / (SHORT + length)`, (B,) int64 -> (B, 1) float32.
 
     Example:
-        >>> fading(np.array([0, 20, 60])).tolist()
+        >>> fading(np.array([0, 10, 30])).tolist()
         [[1.0], [0.5], [0.25]]
     """
     return np.asarray(SHORT / (SHORT + lengths[:, None]), np.float32)
