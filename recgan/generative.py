@@ -24,7 +24,7 @@ from recgan.preferences import Reader, Statement
 from recgan.ranking import Blocks, Classes, Query, Ranker
 from recgan.rules import Rules
 from recgan.schema import RANK, USER
-from recgan.serving import Audience, BaseRecommender, _check_n, _id_series, _refuse_repeats
+from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
 
 MOOD, NAME, UNCERTAINTY = "mood", "name", "uncertainty"
 NEAREST, GAP = "nearest_item_id", "gap"
@@ -59,8 +59,8 @@ class Generative(BaseRecommender):
     def _reader(self) -> Reader:
         return Reader(self._items, self._category_flags)
 
-    def _stated(self, audience: Audience, preferences: Any) -> Statement:
-        said = super()._stated(audience, preferences)
+    def _stated(self, users: list[Any], preferences: Any) -> Statement:
+        said = super()._stated(users, preferences)
         if said.categories.any() and self._blocks.preferences is None:
             raise ConfigError(
                 "preferences: this model has not learned what stated categories mean: it was trained by an older "

@@ -207,7 +207,7 @@ class BaseRecommender(ABC):
     ) -> pd.DataFrame:
         n, explore, rules, explain = _check_n(n), _check_explore(explore), Rules.of(rules), _check_explain(explain)
         if preferences is not None:
-            audience = _telling(audience, self._stated(audience, preferences))
+            audience = _telling(audience, self._stated(audience.ids.tolist(), preferences))
         audience = _apply_policy(audience, on_unknown)
         query = self._query(audience, items=items, exclude=exclude, filter_seen=filter_seen)
         if audience.said is not None:
@@ -236,9 +236,9 @@ class BaseRecommender(ABC):
             seen=None if exclude is None else seen,
         )
 
-    def _stated(self, audience: Audience, preferences: Any) -> Statement:
-        """What the users state, in numbers of the catalogue."""
-        return self._reader.read(of_users(preferences, audience.ids.tolist()))
+    def _stated(self, users: list[Any], preferences: Any) -> Statement:
+        """What users with these ids state, in numbers of the catalogue."""
+        return self._reader.read(of_users(preferences, users))
 
     @cached_property
     def _reader(self) -> Reader:

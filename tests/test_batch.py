@@ -659,3 +659,60 @@ def test_whole_file_keeps_the_old_one_after_an_error(tmp_path):
     with pytest.raises(KeyError):
         half(path)
     assert content(tmp_path) == {"a.txt": b"old"}
+
+
+# --- what users state ---
+
+
+@pytest.fixture(scope="module")
+def grouped_model():
+    """A model that knows categories and has learned what they mean to those who state them."""
+    items = pd.DataFrame({"item_id": range(40), "categories": [f"group {item % 4}" for item in range(40)]})
+    frame = planted(n_users=60, n_items=40, n_groups=4, noise=0.1, seed=0)
+    return recgan.train(frame, items, config=recgan.Config(**{**QUICK, "epochs": 4}))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_preferences_count_as_in_one_call(grouped_model, tmp_path, workers):
+    stated = {3: {"categories": ["group 1"]}, 7: {"items": [5], "avoid": [9, "group 2"]}, 99: {"items": [0]}}
+    run(grouped_model, tmp_path / "lists", [3, 7, 8, 99], n_shards=2, preferences=stated, workers=workers)
+    wanted = grouped_model.recommend_batch([3, 7, 8, 99], preferences=stated)
+    wanted.attrs.clear()
+    same_lists(read_batch(tmp_path / "lists"), wanted)
+
+
+def test_a_table_of_preferences_is_what_it_says(grouped_model, tmp_path):
+    rows = [(3, "category", "group 1"), (7, "item", "5"), (7, "avoid", "9"), (7, "avoid", "group 2")]
+    table = pd.DataFrame(rows, columns=["user_id", "preference", "value"])
+    table.to_csv(tmp_path / "stated.csv", index=False)
+    stated = {3: {"categories": ["group 1"]}, 7: {"items": [5], "avoid": [9, "group 2"]}}
+    run(grouped_model, tmp_path / "one", preferences=stated)
+    run(grouped_model, tmp_path / "two", preferences=tmp_path / "stated.csv")
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    run(grouped_model, tmp_path / "all", preferences=table[1:].drop(columns="user_id"))
+    lists = read_batch(tmp_path / "all")
+    assert not (lists["item_id"].isin([5, 9]) | (lists["item_id"] % 4 == 2)).any()
+
+
+def test_a_job_with_other_preferences_is_refused(grouped_model, tmp_path):
+    run(grouped_model, tmp_path / "lists", preferences={"avoid": [3]})
+    assert not run(grouped_model, tmp_path / "lists", preferences={"avoid": [3]}).done
+    for other in (None, {"avoid": [4]}, {3: {"avoid": [3]}}):
+        with pytest.raises(recgan.ConfigError, match="preferences"):
+            run(grouped_model, tmp_path / "lists", preferences=other)
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ({7: {"categories": ["no group"]}}, "no group"),
+        ({7: {"category": ["group 1"]}}, "category"),
+        (7, "a dictionary"),
+        (pd.DataFrame({"preference": ["likes"], "value": ["group 1"]}), r"'likes', not category, item, avoid"),
+        (pd.DataFrame({"preference": ["avoid"]}), "value"),
+    ],
+)
+def test_bad_preferences_stop_a_job_before_it_begins(grouped_model, tmp_path, bad, told):
+    with pytest.raises(recgan.RecganError, match=told):
+        run(grouped_model, tmp_path / "lists", preferences=bad)
+    assert not (tmp_path / "lists").exists()

@@ -730,3 +730,26 @@ def test_a_training_goes_on_from_its_checkpoints(place, tmp_path):
     one, two = (recgan.Recommender.load(tmp_path / out) for out in ("one", "two"))
     assert one.item_vectors().equals(two.item_vectors())
     refused(call(*command, "--out", tmp_path / "three", "--seed", 9), "holds another run")
+
+
+def test_what_a_user_states_counts(place, folder):
+    model = recgan.Recommender.load(folder)
+    options = ["--category", "group 1", "--like", "5", "--avoid", "9", "--avoid", "group 2", "--format", "csv"]
+    result = call("recommend", folder, *options, "-n", 5)
+    assert result.exit_code == 0, result.output
+    stated = {"categories": ["group 1"], "items": [5], "avoid": [9, "group 2"]}
+    found = pd.read_csv(io.StringIO(result.stdout))
+    assert found["item_id"].tolist() == model.recommend(preferences=stated, n=5)["item_id"].tolist()
+    wrong = call("recommend", folder, 3, "--category", "group 9")
+    assert wrong.exit_code != 0
+    assert "group 9" in wrong.stderr
+
+
+def test_a_batch_reads_what_users_state(place, folder):
+    rows = [("3", "avoid", "group 2"), ("3", "avoid", "9"), ("7", "category", "group 1")]
+    pd.DataFrame(rows, columns=["user_id", "preference", "value"]).to_csv(place / "stated.csv", index=False)
+    result = call("batch", folder, "--out", place / "stated", "--preferences", place / "stated.csv", "-n", 5)
+    assert result.exit_code == 0, result.output
+    stated = {3: {"avoid": ["group 2", 9]}, 7: {"categories": ["group 1"]}}
+    wanted = recgan.Recommender.load(folder).recommend_batch(n=5, preferences=stated)
+    assert read_batch(place / "stated")["item_id"].tolist() == wanted["item_id"].tolist()

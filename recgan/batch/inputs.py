@@ -6,16 +6,20 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recgan.errors import DataError
 from recgan.foreign import as_frame
 from recgan.items import read_users
-from recgan.schema import ITEM, USER, require_columns
+from recgan.preferences import Preferences
+from recgan.schema import ITEM, USER, require_columns, shown
 from recgan.serving import _id_list
 from recgan.tables import Source, load_table, plain_ids, plain_numbers
 
-PLACE = "place"
+PLACE, PREFERENCE, VALUE = "place", "preference", "value"
+KINDS = {"category": "categories", "item": "items", "avoid": "avoid"}
+"""What a table of preferences calls them, and what `recgan.preferences.Preferences` does."""
 Lists = list[Any] | dict[Any, list[Any]]
 
 
@@ -106,3 +110,61 @@ def settled_lists(ids: Any, name: str) -> Lists | None:
     if isinstance(ids, str | os.PathLike | pd.DataFrame):
         return lists_of(read_lists(ids, name))
     return _id_list(ids, name)
+
+
+def read_preferences(source: Source) -> pd.DataFrame:
+    """Read and check a table of what users state.
+
+    Args:
+        source: a frame, or the path or URL of a table with preference (category, item or avoid), value and, where they
+            are not those of all users, user_id.
+
+    Returns:
+        preference and value, text or integers, and user_id where it is there; in the order of the table.
+
+    Raises:
+        DataError: all that is wrong with the table in one report.
+    """
+    frame, problems = load_table(source, None, (USER,), "preferences")
+    if require_columns(frame, (PREFERENCE, VALUE), problems):
+        strange = ~frame[PREFERENCE].isin(list(KINDS))
+        if strange.any():
+            told = shown(frame[PREFERENCE][strange].iloc[0])
+            problems.add(f"column {PREFERENCE!r} holds {told}, not {', '.join(KINDS)}", np.flatnonzero(strange))
+    if USER in frame.columns:
+        frame = frame.assign(**{USER: plain_ids(frame[USER], problems)})
+    problems.raise_if_any()
+    return frame
+
+
+def settled_preferences(preferences: Any, items: pd.Series) -> dict[Any, Any] | None:
+    """What users state, in a form that can be read again and again; read where it is a table.
+
+    Args:
+        preferences: as `recommend_batch` takes them, a frame or a path for `read_preferences`, or None.
+        items: ids of the catalogue, whose type the values of a table take on.
+
+    Returns:
+        The same for all users, or {user_id: what that user states}.
+
+    Raises:
+        DataError: when a table cannot be used.
+    """
+    if isinstance(preferences, str | os.PathLike | pd.DataFrame):
+        frame = read_preferences(preferences)
+        integers = items.dtype.kind in "iu"
+        if USER in frame.columns:
+            return {user: _stated(some, integers) for user, some in frame.groupby(USER, sort=False)}
+        return _stated(frame, integers)
+    if isinstance(preferences, Preferences):
+        return preferences.model_dump()
+    return preferences  # type: ignore[no-any-return]  # what is none is refused when it is looked at
+
+
+def _stated(frame: pd.DataFrame, integers: bool) -> dict[str, list[Any]]:
+    """The preferences of one user; where item ids are integers, what reads like one is one."""
+    found: dict[str, list[Any]] = {}
+    for kind, value in zip(frame[PREFERENCE].tolist(), frame[VALUE].tolist(), strict=True):
+        whole = integers and kind != "category" and str(value).removeprefix("-").isdecimal()
+        found.setdefault(KINDS[kind], []).append(int(value) if whole else str(value))
+    return found

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recgan.artifact import SEAL
 from recgan.batch.formats import check_format
-from recgan.batch.inputs import all_ids, settled_lists, settled_users
+from recgan.batch.inputs import all_ids, settled_lists, settled_preferences, settled_users
 from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, table_hash
 from recgan.errors import ArtifactError, ConfigError, UnknownUserError
 from recgan.foreign import as_frame
@@ -43,7 +43,7 @@ def prepare(
         n: most items in a list.
         n_shards: shards into which the users are cut.
         histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
-        options: items, exclude, filter_seen, on_unknown, explore, rules, explain, seed.
+        options: items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed.
         form: format of the shards.
         model_version: whether a column says with which model the list was made.
 
@@ -59,8 +59,12 @@ def prepare(
     _check_shape(n_shards, form)
     recommender, source, model_hash = _loaded(model)
     options = {**options, **{name: settled_lists(options[name], name) for name in ("items", "exclude")}}
+    options["preferences"] = settled_preferences(options["preferences"], recommender.items)
     for name in ("items", "exclude"):
         recommender._numbers_of(all_ids(options[name]), name)
+    if options["preferences"] is not None:
+        stated = options["preferences"]
+        recommender._stated(list(stated) if isinstance(stated, Mapping) else [None], stated)
     histories = as_frame(histories)
     if isinstance(histories, str | os.PathLike):
         histories = read_interactions(histories)
@@ -150,6 +154,8 @@ def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame 
 def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:
     plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "explain", "seed")}
     hashed: dict[str, str | None] = {name: _ids_hash(options[name]) for name in ("items", "exclude")}
+    stated = options["preferences"]
+    hashed["preferences"] = None if stated is None else json_hash(sorted(map(repr, stated.items())))
     hashed["histories"] = None
     if histories is not None:
         order = order_column(histories)

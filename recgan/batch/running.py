@@ -64,6 +64,7 @@ def score_shard(
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
+    preferences: Any = None,
     explain: bool = False,
     seed: int = 0,
     format: Format = "parquet",
@@ -90,6 +91,8 @@ def score_shard(
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
+        preferences: what users state, as in `Recommender.recommend_batch`, or a table with preference (category, item
+            or avoid), value and, where they are not those of all, user_id.
         explain: whether a column `reason` says why each item is listed, as in `Recommender.recommend_batch`.
         seed: of what is random at explore > 0.
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
@@ -102,7 +105,7 @@ def score_shard(
     Raises:
         RecganError: as `run_batch`.
     """
-    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, explain, seed)
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
@@ -127,6 +130,7 @@ def run_batch(
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
     rules: Rules | Mapping[str, Any] | None = None,
+    preferences: Any = None,
     explain: bool = False,
     seed: int = 0,
     format: Format = "parquet",
@@ -157,6 +161,8 @@ def run_batch(
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
+        preferences: what users state, as in `Recommender.recommend_batch`, or a table with preference (category, item
+            or avoid), value and, where they are not those of all, user_id.
         explain: whether a column `reason` says why each item is listed, as in `Recommender.recommend_batch`.
         seed: of what is random at explore > 0.
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
@@ -184,7 +190,7 @@ def run_batch(
     target = folder_of(folder)
     with writing(target):
         check_place(target)
-    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, explain, seed)
+    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version)
     if dry_run:
         return _planned(job, target, restart)
@@ -196,7 +202,15 @@ def run_batch(
 
 
 def _options(
-    items: Any, exclude: Any, filter_seen: bool, on_unknown: str, explore: float, rules: Any, explain: Any, seed: int
+    items: Any,
+    exclude: Any,
+    filter_seen: bool,
+    on_unknown: str,
+    explore: float,
+    rules: Any,
+    preferences: Any,
+    explain: bool,
+    seed: int,
 ) -> dict[str, Any]:
     return {
         "items": items,
@@ -205,6 +219,7 @@ def _options(
         "on_unknown": on_unknown,
         "explore": explore,
         "rules": Rules.of(rules),
+        "preferences": preferences,
         "explain": explain,
         "seed": seed,
     }

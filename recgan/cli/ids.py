@@ -54,6 +54,26 @@ def many_ids(texts: Iterable[str], known: pd.Series, option: str) -> list[int | 
     return ids or None
 
 
+def preferences_of(
+    categories: list[str] | None, liked: list[str] | None, avoided: list[str] | None, known: pd.Series
+) -> dict[str, list[int | str]] | None:
+    """What a user states, from the values of options; None where there are none.
+
+    Example:
+        >>> import pandas as pd
+        >>> preferences_of(["Drama"], None, ["7", "Horror"], pd.Series([7, 8]))
+        {'categories': ['Drama'], 'items': [], 'avoid': [7, 'Horror']}
+    """
+    if not (categories or liked or avoided):
+        return None
+    items = many_ids(liked or [], known, "--like") or []
+    return {
+        "categories": list(categories or []),
+        "items": items,
+        "avoid": [one_id(one, known) for one in avoided or []],
+    }
+
+
 def matched(ids: pd.Series, known: pd.Series, table: str, *, strict: bool = True) -> pd.Series:
     """The ids of a file in the type of a model's ids.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from recgan.cli.data import FormatOption
-from recgan.cli.ids import many_ids, matched, one_id
+from recgan.cli.ids import many_ids, matched, one_id, preferences_of
 from recgan.cli.making import ModelArgument
 from recgan.cli.output import Format, note, show
 from recgan.cli.rules import (
@@ -90,12 +90,15 @@ def recommend(
     max_new: MaxNewOption = None,
     new_below: NewBelowOption = 5,
     on_unknown: UnknownOption = OnUnknown.refuse,
+    category: Annotated[list[str] | None, typer.Option(help="A category that the user likes.")] = None,
+    like: Annotated[list[str] | None, typer.Option(help="Items that the user likes: ID or ID,ID.")] = None,
+    avoid: Annotated[list[str] | None, typer.Option(help="An item, or a category of which nothing is listed.")] = None,
     explain: ExplainOption = False,
     form: FormatOption = Format.table,
 ) -> None:
     """The best items for one user."""
-    if user is None and not history:
-        raise typer.BadParameter("give a USER, or a --history", param_hint="'USER'")
+    if user is None and not history and not category and not like:
+        raise typer.BadParameter("give a USER, a --history, a --category or what they --like", param_hint="'USER'")
     from recgan.recommender import Recommender
 
     loaded = Recommender.load(model)
@@ -115,6 +118,7 @@ def recommend(
             new_below,
             pinned=many_ids(pin or [], loaded.items, "--pin"),
         ),
+        preferences=preferences_of(category, like, avoid, loaded.items),
         seed=seed,
         on_unknown=on_unknown.value,
         explain=explain,
@@ -142,6 +146,10 @@ def batch(
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
     explore: ExploreOption = 0.0,
     seed: SeedOption = 0,
+    preferences: Annotated[
+        str | None,
+        typer.Option(help="Table preference (category, item, avoid), value; with user_id: of these users."),
+    ] = None,
     pinned: Annotated[
         str | None, typer.Option(help="Table item_id (+ place, from 1; + user_id) of what stands first, or there.")
     ] = None,
@@ -174,6 +182,7 @@ def batch(
     from recgan.batch import run_batch
 
     tables = {"users": users, "histories": histories, "items": items, "exclude": exclude, "pinned": pinned}
+    tables["preferences"] = preferences
     asked = _read_asked(model, {name: table for name, table in tables.items() if table is not None})
     rules = rules_of(
         calibration, max_per_category, min_per_category, min_new, max_new, new_below, asked.pop("pinned", None)
@@ -227,6 +236,8 @@ def _read_asked(model: str, tables: dict[str, str]) -> dict[str, Any]:
             asked[name] = _read_users(table, known, strict="histories" not in tables)
         elif name == "histories":
             asked[name] = _read_histories(table, known)
+        elif name == "preferences":
+            asked[name] = _read_preferences(table, known)
         else:
             frame = matched_lists(read_lists(table, name), known, table)
             asked[name] = pinned_of(frame) if name == "pinned" else frame
@@ -245,6 +256,15 @@ def _read_histories(table: str, known: Recommender) -> pd.DataFrame:
     given = read_interactions(table)
     own = matched(given["user_id"], known.users, table, strict=False)
     return given.assign(user_id=own, item_id=matched(given["item_id"], known.items, table))
+
+
+def _read_preferences(table: str, known: Recommender) -> pd.DataFrame:
+    from recgan.batch.inputs import read_preferences
+
+    frame = read_preferences(table)
+    if "user_id" not in frame.columns:
+        return frame
+    return frame.assign(user_id=matched(frame["user_id"], known.users, table, strict=False))
 
 
 def _tell(result: BatchResult, dry_run: bool, seconds: float) -> None:
