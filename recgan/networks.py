@@ -6,6 +6,7 @@ F pair features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -34,7 +35,7 @@ class BagEncoder(nn.Module):
     def __init__(self, embeddings: Tensor, hidden: int, dropout: float) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(embeddings.clone())
-        self.opening = nn.Parameter(torch.randn(embeddings.shape[1]) * 0.02)
+        self.opening = nn.Parameter(_small(embeddings.shape[1]))
         self.dropout = Dropout(dropout)
         self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
 
@@ -74,8 +75,8 @@ class SequenceEncoder(nn.Module):
     def __init__(self, width: int, length: int, heads: int, dropout: float, layers: int = 1) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(width**0.5))
-        self.opening = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(length + 1, width) * 0.02)
+        self.opening = nn.Parameter(_small(width))
+        self.positions = nn.Parameter(_small(length + 1, width))
         self.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
@@ -120,9 +121,9 @@ class Generator(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.vectors = nn.Parameter(vectors.clone())
-        self.log_scale = nn.Parameter(torch.tensor(1.0 / temperature).log())
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.mean = nn.Linear(condition_dim, vectors.shape[1])
-        if condition_dim == vectors.shape[1]:
+        if condition_dim == vectors.shape[1] and not self.mean.weight.is_meta:
             nn.init.eye_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
         self.variation = nn.Sequential(
@@ -329,6 +330,12 @@ class Dropout(nn.Module):
         words = torch.empty(values.numel() // 8 + 1, dtype=torch.int64, device=values.device).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
         return values * (kept * (256 / (256 - self.dropped)))
+
+
+def _small(*shape: int) -> Tensor:
+    """Random numbers near nought, or a shape only, of which torch would import its compiler to make random numbers."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_().mul_(0.02)
 
 
 def residual_mlp(width: int, hidden: int, dropout: float) -> nn.Sequential:
