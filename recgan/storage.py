@@ -222,10 +222,10 @@ def _factors(arrays: dict[str, np.ndarray], settings: dict[str, float] | None, n
 
 
 def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) -> SparseRows | None:
-    from scipy.sparse import csr_matrix
-
     if decay is None:
         return None
+    from scipy.sparse import csr_matrix
+
     data = _checked(arrays, "sparse.data", (None,))
     rows = csr_matrix((data, arrays["sparse.indices"], arrays["sparse.indptr"]), shape=(n_items, n_items))
     rows.check_format(full_check=True)

@@ -20,7 +20,18 @@ ORDER = [
     "preferences", "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
-HEAVY = ["torch", "sklearn", "scipy", "faiss", "pytorch_lightning", "matplotlib", "implicit", "ray", "pyspark"]
+HEAVY = [
+    "torch",
+    "sklearn",
+    "scipy",
+    "faiss",
+    "pytorch_lightning",
+    "matplotlib",
+    "implicit",
+    "ray",
+    "pyspark",
+    "torch._dynamo",
+]
 
 
 def modules():
@@ -111,10 +122,10 @@ def test_importing_loads_nothing_heavy():
     assert loaded_after("import recgan") == set()
 
 
-def test_serving_never_loads_lightning(model, tmp_path):
+def test_serving_never_loads_lightning_or_the_compiler_of_torch(model, tmp_path):
     model.save(tmp_path / "model")
     code = f"import recgan\nrecgan.Recommender.load({str(tmp_path / 'model')!r}).recommend(0)"
-    assert "pytorch_lightning" not in loaded_after(code)
+    assert not {"pytorch_lightning", "torch._dynamo"} & loaded_after(code)
 
 
 def test_public_names_are_sorted_and_there():

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recgan.networks.layers import Block, Dropout, residual_mlp
+from recgan.networks.layers import Block, Dropout, residual_mlp, small
 
 
 class BagEncoder(nn.Module):
@@ -25,7 +25,7 @@ class BagEncoder(nn.Module):
     def __init__(self, embeddings: Tensor, hidden: int, dropout: float) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(embeddings.clone())
-        self.opening = nn.Parameter(torch.randn(embeddings.shape[1]) * 0.02)
+        self.opening = nn.Parameter(small(embeddings.shape[1]))
         self.dropout = Dropout(dropout)
         self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
 
@@ -65,8 +65,8 @@ class SequenceEncoder(nn.Module):
     def __init__(self, width: int, length: int, heads: int, dropout: float, layers: int = 1) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(width**0.5))
-        self.opening = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(length + 1, width) * 0.02)
+        self.opening = nn.Parameter(small(width))
+        self.positions = nn.Parameter(small(length + 1, width))
         self.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(width, heads, dropout) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -40,9 +41,9 @@ class Generator(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.vectors = nn.Parameter(vectors.clone())
-        self.log_scale = nn.Parameter(torch.tensor(1.0 / temperature).log())
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.mean = nn.Linear(condition_dim, vectors.shape[1])
-        if condition_dim == vectors.shape[1]:
+        if condition_dim == vectors.shape[1] and not self.mean.weight.is_meta:
             nn.init.eye_(self.mean.weight)
         nn.init.zeros_(self.mean.bias)
         self.variation = nn.Sequential(

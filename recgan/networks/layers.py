@@ -56,6 +56,12 @@ class Dropout(nn.Module):
         return values * (kept * (256 / (256 - self.dropped)))
 
 
+def small(*shape: int) -> Tensor:
+    """Random numbers near nought, or a shape only, of which torch would import its compiler to make random numbers."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_().mul_(0.02)
+
+
 def residual_mlp(width: int, hidden: int, dropout: float) -> nn.Sequential:
     """Normalise, widen, narrow; ends in zeros so that a new block changes nothing."""
     mlp = nn.Sequential(
