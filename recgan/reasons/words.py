@@ -68,6 +68,16 @@ class Words:
         return f"Because of {' and '.join(named)}" + (f": {', '.join(common)}" if common else "")
 
 
+def as_stated(categories: Sequence[str]) -> str:
+    """What is told of an item that has categories which a user without a history has stated.
+
+    Example:
+        >>> as_stated(["Comedy", "Drama"])
+        'You said that you like Comedy, Drama'
+    """
+    return f"You said that you like {', '.join(map(_plain, categories[:MOST_SHARED]))}"
+
+
 def reasons_of(
     words: Words, items: np.ndarray, because: np.ndarray, shares: np.ndarray, otherwise: np.ndarray
 ) -> list[str]:
