@@ -368,6 +368,8 @@ def test_words():
     assert words.sentence(2, [2, 3], [0.001, 0.001]) == f"Because of c (1 %) and {'x' * 59}… (1 %)"
     assert Words(items[["item_id"]]).sentence(0, [1, 2], [0.2, 0.2]) == "Because of b (20 %) and c (20 %)"
     assert words.common(0, [2, 3]) == []
+    foreign = pd.DataFrame({"item_id": [1, 2], "title": ["Chats (Cats)", "Nikita (1990)"]})
+    assert Words(foreign).sentence(0, [0, 1], [0.6, 0.4]) == "Because of Chats (Cats) (60 %) and Nikita (1990, 40 %)"
     titles = pd.Series(["\ud800", "evil\x1b[31m"], dtype=object)
     hostile = pd.DataFrame({"item_id": ["\x1b", "b"], "title": titles, "categories": "A\u202e"})
     assert Words(hostile).sentence(0, [1, 0], [0.5, 0.5]) == r"Because of evil [31m (50 %) and '\x1b' (50 %): A"
