@@ -12,7 +12,7 @@ import torch
 from recgan.errors import ConfigError
 from recgan.generative import MOOD, NAME, Generative
 from recgan.ranking import ABSENT, Judge, Query
-from recgan.reasons import NO_HISTORY, PINNED, POPULAR, UNTOLD, Words, pulls, reasons_of, strongest
+from recgan.reasons import NO_HISTORY, PINNED, POPULAR, UNTOLD, Words, as_stated, pulls, reasons_of, strongest
 from recgan.schema import CATEGORY_SEPARATOR, ITEM
 
 SHARE, BLOCK, SHARED, REALISM = "share", "block", "shared", "realism"
@@ -120,19 +120,19 @@ class Explaining(Generative):
         told = np.where(popular, POPULAR, UNTOLD).astype(object)
         told[query.histories.lengths == 0] = NO_HISTORY
         if query.stated is not None:
-            for user in np.flatnonzero(query.histories.lengths == 0):
-                told[user] = [self._said(query.stated[user], number) for number in numbers[user]]
+            self._tell_stated(told, query.stated * (query.histories.lengths == 0)[:, None], numbers)
         if query.pins is not None:
             pinned = (numbers[:, :, None] == query.pins.items[:, None]).any(axis=2)
             because[pinned], told[pinned] = ABSENT, PINNED
         rows = numbers != ABSENT
         return reasons_of(self._words, numbers[rows], because[rows], shares[rows], told[rows])
 
-    def _said(self, stated: np.ndarray, number: int) -> str:
-        """Which of the stated categories (Q,) an item has."""
-        has = self._category_flags.iloc[number].to_numpy() * stated if number != ABSENT else stated * 0.0
-        names = self._category_flags.columns[has > 0.0].tolist()
-        return f"You said that you like {', '.join(names)}" if names else NO_HISTORY
+    def _tell_stated(self, told: np.ndarray, stated: np.ndarray, numbers: np.ndarray) -> None:
+        """Write down which items (B, n) have a category that users have stated, (B, Q)."""
+        flags, names = self._category_flags.to_numpy() > 0, self._category_flags.columns.to_numpy()
+        for user in np.flatnonzero(stated.any(axis=1)):
+            both = flags[numbers[user]] & (stated[user] > 0)
+            told[user] = [as_stated(names[row].tolist()) if row.any() else NO_HISTORY for row in both]
 
     @cached_property
     def _words(self) -> Words:

@@ -177,7 +177,8 @@ class BaseRecommender(ABC):
             With `explain` also reason, such as "Because of Kolya (1996, 34 %) and Delicatessen (1991, 21 %): Comedy":
             the one or two items of the history without which the item's relevance would lose most, as in
             `Recommender.explain`, each with its share in all that pulls, and up to three categories that the item
-            shares with them. Who has no history is told so, and so is what a rule pinned or nothing pulls in.
+            shares with them. What a user without a history has stated, what a rule pinned, and what nothing pulls in is
+            told as such.
 
         Raises:
             ConfigError: for a bad n, explore, rule or on_unknown.

@@ -67,5 +67,6 @@ def test_reasons_are_faithful(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "| left out (recgan) |" in out
     assert "users/s of one core" in out
+    assert result["realism"] is None  # without a game
     monkeypatch.setattr(recgan, "train", lambda *_, **__: pytest.fail("trained again"))
     assert faithfulness.main([*asked, "--quick", "--users", "2", "--n", "1"]) == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import re
 from dataclasses import fields, replace
@@ -48,8 +49,21 @@ def ranker(request):
         if request.param == "sequence":  # so small a model has learned too little for the places to count
             places = blocks.generator.encoder.positions
             places.copy_(torch.randn(places.shape, generator=generator))
-    chosen = Weights(1.0, 50.0, 5.0, 4.0, 0.3, 0.5, 0.7, short_generated=0.3, short_popularity=0.4)
+    chosen = Weights(1.0, 50.0, 5.0, 4.0, 0.3, 0.5, 0.7)
     return Ranker(replace(blocks, weights=chosen, sparse=SparseRows(blocks.sparse.rows, 0.8)), judge, 20)
+
+
+@pytest.fixture(scope="module")
+def model(model):
+    """Without what counts for short histories in addition, which is no item's doing."""
+    return with_weights(model, replace(model._blocks.weights, short_generated=0.0, short_popularity=0.0))
+
+
+def with_weights(model, weights: Weights) -> recgan.Recommender:
+    names = ("_users", "_items", "_histories", "_profiles", "_item_table")
+    blocks = replace(model._blocks, weights=weights)
+    parts = [getattr(model, name) for name in names]
+    return recgan.Recommender(*parts, blocks, model._judge, model._config, model._report)
 
 
 def question(ranker: Ranker, most: int = 12, n_users: int = 60) -> tuple[Query, np.ndarray]:
@@ -62,12 +76,10 @@ def question(ranker: Ranker, most: int = 12, n_users: int = 60) -> tuple[Query, 
 
 
 def left_out(ranker: Ranker, query: Query, items: np.ndarray, user: int, item: int) -> np.ndarray:
-    """What the scores of a user's items lose without one item of the history, asked anew; popularity is not counted."""
+    """What the scores of a user's items lose without one item of the history: asked anew, without it."""
     one = query.take(np.array([user]))
     rest = replace(one, histories=one.histories.part(one.histories.items != item))
-    popular = [ranker.blocks.fading_weights(asked.histories.lengths)[1] for asked in (one, rest)]
-    popular = (popular[0] - popular[1]) * ranker.blocks.popularity[items[[user]]]
-    return (ranker.scores(one, items[[user]]) - ranker.scores(rest, items[[user]]) - popular)[0]
+    return (ranker.scores(one, items[[user]]) - ranker.scores(rest, items[[user]]))[0]
 
 
 @pytest.mark.parametrize("part", [*PARTS, "all"])
@@ -87,6 +99,39 @@ def test_pulls_are_what_leaving_out_takes_away(ranker, part):
         wanted = np.array([left_out(asked, query, items, user, item) for item in history.tolist()])
         np.testing.assert_allclose(values[: len(history)], wanted, rtol=2e-3, atol=3e-4 * max(1, np.abs(wanted).max()))
         assert not values[len(history) :].any()
+
+
+def test_what_hangs_on_the_length_alone_is_no_items_doing(ranker):
+    """A weight that fades counts as much without an item as with it."""
+    query, items = question(ranker, n_users=4)
+    fading = replace(ranker.blocks, weights=replace(ranker.blocks.weights, short_generated=2.0, short_popularity=1.0))
+    found = pulls(Ranker(fading, ranker.judge, 20), query, items)
+    for user in range(4):
+        own = query.take(np.array([user])).histories
+        generated, popularity = (float(one[0, 0]) for one in fading.fading_weights(own.lengths))
+        steady = replace(ranker.blocks.weights, generated=generated, popularity=popularity)
+        alone = Ranker(replace(ranker.blocks, weights=steady), ranker.judge, 20)
+        wanted = [left_out(alone, query, items, user, item) for item in own.items.tolist()]
+        np.testing.assert_allclose(found.values[user, : len(wanted)].sum(axis=-1), wanted, rtol=3e-3, atol=2e-3)
+
+
+def test_what_is_stated_moves_the_rest_as_much_as_the_whole(films):
+    weights = replace(films._blocks.weights, short_generated=0.0, short_popularity=0.0)
+    blocks = replace(films._blocks, weights=weights)
+    encoder = copy.deepcopy(blocks.preferences)
+    with torch.no_grad():
+        encoder.doubt.fill_(-30.0)  # so that it moves a shorter history no more than a longer one
+    ranker = Ranker(replace(blocks, preferences=encoder), films._judge, 20)
+    lists = [np.array([1, 5, 9]), np.array([2])]
+    stated = np.zeros((2, encoder.n_categories), np.float32)
+    stated[:, 0] = 1.0
+    histories = Histories.from_lists(lists, 40)
+    query = Query(histories, histories, np.zeros((2, 0), np.float32), stated=stated)
+    items = np.array([[3, 4], [3, 4]])
+    found = pulls(ranker, query, items).values.sum(axis=-1)
+    for user, history in enumerate(lists):
+        wanted = [left_out(ranker, query, items, user, item) for item in history.tolist()]
+        np.testing.assert_allclose(found[user, : len(history)], wanted, rtol=2e-3, atol=2e-3)
 
 
 def test_only_newest_items_are_compared_by_the_judge(ranker, monkeypatch):
@@ -244,6 +289,17 @@ def test_who_has_no_history_is_told_so(films):
     assert films.recommend(history=[], n=2, explain=True)["reason"].tolist() == [NO_HISTORY] * 2
 
 
+def test_what_is_stated_without_a_history_is_told_as_such(films):
+    said = {"categories": ["group 1", "odd"]}
+    lists = films.recommend(history=[], n=40, preferences=said, explain=True)
+    kinds = films.item_table.set_index("item_id")["categories"].reindex(lists["item_id"]).str.split("|")
+    for reason, own in zip(lists["reason"], kinds, strict=True):
+        shared = [name for name in said["categories"] if name in own]
+        assert reason == (f"You said that you like {', '.join(shared)}" if shared else NO_HISTORY)
+    liked = films.recommend(history=[], n=3, preferences={"items": [1]}, explain=True)
+    assert liked["reason"].str.startswith("Because of Film 1 (1961, 100 %)").all()
+
+
 def test_what_a_rule_pins_is_told_as_such(films):
     lists = films.recommend(3, 4, rules={"pinned": {2: 39}}, filter_seen=False, explain=True)
     assert lists["item_id"].iloc[1] == 39
@@ -251,14 +307,7 @@ def test_what_a_rule_pins_is_told_as_such(films):
 
 
 def test_what_nothing_pulls_is_told_as_such(films):
-    silent = replace(films._blocks, weights=Weights(generated=0.0, popularity=1.0))
-    model = recgan.Recommender(
-        *(getattr(films, name) for name in ("_users", "_items", "_histories", "_profiles", "_item_table")),
-        silent,
-        None,
-        films._config,
-        films._report,
-    )
+    model = with_weights(films, Weights(generated=0.0, popularity=1.0))
     lists = model.recommend(3, 1000, explain=True)
     popular = films._blocks.popularity[films._items.numbers(lists["item_id"])] > 0.0
     assert lists["reason"].tolist() == np.where(popular, POPULAR, UNTOLD).tolist()
@@ -319,6 +368,8 @@ def test_words():
     assert words.sentence(2, [2, 3], [0.001, 0.001]) == f"Because of c (1 %) and {'x' * 59}… (1 %)"
     assert Words(items[["item_id"]]).sentence(0, [1, 2], [0.2, 0.2]) == "Because of b (20 %) and c (20 %)"
     assert words.common(0, [2, 3]) == []
+    foreign = pd.DataFrame({"item_id": [1, 2], "title": ["Chats (Cats)", "Nikita (1990)"]})
+    assert Words(foreign).sentence(0, [0, 1], [0.6, 0.4]) == "Because of Chats (Cats) (60 %) and Nikita (1990, 40 %)"
     titles = pd.Series(["\ud800", "evil\x1b[31m"], dtype=object)
     hostile = pd.DataFrame({"item_id": ["\x1b", "b"], "title": titles, "categories": "A\u202e"})
     assert Words(hostile).sentence(0, [1, 0], [0.5, 0.5]) == r"Because of evil [31m (50 %) and '\x1b' (50 %): A"

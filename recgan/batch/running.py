@@ -72,8 +72,9 @@ def score_shard(
 ) -> Path | str:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
-    The users are cut into contiguous slices in their order. The file holds user_id, item_id, rank, score and appears
-    whole or not at all; a JSON file beside it, written after it, says what it holds, with its SHA-256.
+    The users are cut into contiguous slices in their order. The file holds user_id, item_id, rank, score (+ reason,
+    model_version where asked for) and appears whole or not at all; a JSON file beside it, written after it, says what
+    it holds, with its SHA-256.
 
     Args:
         model: a Recommender or a model folder, a path or a URL.

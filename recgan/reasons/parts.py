@@ -1,4 +1,4 @@
-"""What each part of the relevance loses without each item of a history, exactly.
+"""What each part of the relevance loses without each item of a history, exactly, at the weights of the whole history.
 
 Every part answers with its score of K items for B users, (B, K), and what that score loses without each of L history
 items, (B, L, K), both float32; histories stand oldest first, padded on the right, with every item once.
@@ -28,18 +28,20 @@ class Asked:
         history: the same as item numbers, (B, L) int64.
         there: where one stands, (B, L) bool.
         items: the items that are looked at, (B, K) int64.
+        stated: categories that the users say to like, (B, Q) float32, or None.
     """
 
     histories: Histories
     history: np.ndarray
     there: np.ndarray
     items: np.ndarray
+    stated: np.ndarray | None = None
 
     @classmethod
-    def of(cls, histories: Histories, items: np.ndarray) -> Asked:
+    def of(cls, histories: Histories, items: np.ndarray, stated: np.ndarray | None = None) -> Asked:
         """The question for the users of some histories."""
         history, there = histories.window(np.arange(len(histories)), max(1, histories.n_items))
-        return cls(histories, history, there, items)
+        return cls(histories, history, there, items, stated)
 
     def newest(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The newest items of each user, a window (B, M) and its mask, and where they stand in the whole, (B, L)."""
@@ -54,23 +56,26 @@ def generated(blocks: Blocks, asked: Asked) -> Lost:
     items, mask, inside = asked.newest(blocks.window + 1)
     conditions = conditions_without_each(blocks.generator, torch.from_numpy(items), torch.from_numpy(mask))
     with torch.no_grad():
-        whole = blocks.generator.wanted(blocks.conditions(asked.histories)).numpy()  # (B, D)
-        rest = blocks.generator.wanted(conditions).numpy()  # (B, M, D)
-    alone = (asked.histories.lengths == 1)[:, None, None]
-    rest = np.where(alone, np.float32(blocks.weights.unknown) * rest, rest)
-    weight, fewer = (blocks.fading_weights(asked.histories.lengths - gone)[0] for gone in (0, 1))  # (B, 1)
-    logits = np.einsum("bd,bkd->bk", whole, vectors)
-    lost = asked.there[..., None] * ((weight - fewer) * logits)[:, None]  # by items that the encoder does not read
-    lost[inside] = (((weight * whole)[:, None] - fewer[:, None] * rest) @ vectors.transpose(0, 2, 1))[mask]
-    return weight * logits, lost
+        whole = blocks.generator.wanted(blocks.conditions(asked.histories, asked.stated)).numpy()  # (B, D)
+        rest = blocks.generator.wanted(_moved(blocks, conditions, asked)).numpy()  # (B, M, D)
+    told = False if asked.stated is None else asked.stated.any(axis=1)
+    nothing_left = ((asked.histories.lengths == 1) & ~np.asarray(told))[:, None, None]
+    rest = np.where(nothing_left, np.float32(blocks.weights.unknown) * rest, rest)
+    weights = blocks.fading_weights(asked.histories.lengths)[0]
+    lost = np.zeros((*asked.history.shape, asked.items.shape[1]), np.float32)
+    lost[inside] = (weights[:, None] * (whole[:, None] - rest) @ vectors.transpose(0, 2, 1))[mask]
+    return weights * np.einsum("bd,bkd->bk", whole, vectors), lost
 
 
-def popularity(blocks: Blocks, asked: Asked) -> Lost:
-    """What is popular counts more for whoever has one item less: a loss below zero, the same for every item."""
-    weight, fewer = (blocks.fading_weights(asked.histories.lengths - gone)[1] for gone in (0, 1))  # (B, 1)
-    popular = blocks.popularity[asked.items]  # (B, K)
-    lost = np.broadcast_to(((weight - fewer) * popular)[:, None], (*asked.history.shape, popular.shape[1]))
-    return weight * popular, lost
+def _moved(blocks: Blocks, conditions: torch.Tensor, asked: Asked) -> torch.Tensor:
+    """Conditions (B, M, C), moved by what the users state as much as that of the whole history."""
+    if asked.stated is None or blocks.preferences is None:
+        return conditions
+    n_places = conditions.shape[1]
+    stated = torch.from_numpy(np.repeat(asked.stated, n_places, axis=0))
+    lengths = torch.from_numpy(np.repeat(asked.histories.lengths, n_places))
+    moved: torch.Tensor = blocks.preferences(conditions.flatten(0, 1), stated, lengths)
+    return moved.reshape(conditions.shape)
 
 
 def dense(block: LowRank, weight: float, asked: Asked) -> Lost:

@@ -46,19 +46,20 @@ def pulls(ranker: Ranker, query: Query, items: np.ndarray) -> Pulls:
     """Leave every item of each history out once, and see what the relevance of K items loses.
 
     That is exact for every part: for the linear blocks an item's own contribution; for the generator, the least squares
-    and the discriminator the difference to a user who had everything but this item.
+    and the discriminator the difference to a user who had everything but this item. What hangs on the length of a
+    history alone, such as the weight of popularity, stays as it is: it is no item's doing.
 
     Args:
         ranker: of the model.
-        query: of B users, each with a history; only histories and profiles are read. An item that a history holds twice
-            counts where it is newest.
+        query: of B users, each with a history; only histories, profiles and what is stated are read. An item that a
+            history holds twice counts where it is newest.
         items: item numbers, (B, K) int64.
 
     Returns:
         The pulls.
     """
     blocks, weights = ranker.blocks, ranker.blocks.weights
-    asked = parts.Asked.of(_distinct(query.histories), items)
+    asked = parts.Asked.of(_distinct(query.histories), items, query.stated)
     found = {GENERATED: parts.generated(blocks, asked)}
     if blocks.dense is not None and weights.dense:
         found["dense"] = parts.dense(blocks.dense, weights.dense, asked)
@@ -67,9 +68,10 @@ def pulls(ranker: Ranker, query: Query, items: np.ndarray) -> Pulls:
     if blocks.sparse is not None and weights.sparse:
         found["sparse"] = parts.sparse(blocks.sparse, weights.sparse, asked)
     if ranker.judge is not None and weights.discriminator:
-        every = *found.values(), parts.popularity(blocks, asked)
-        scores, lost = (np.sum(both, axis=0) for both in zip(*every, strict=True))
-        found[DISCRIMINATOR] = judged(ranker.judge, weights.discriminator, asked, query.profiles, (scores, lost))
+        scores, lost = (np.sum(both, axis=0) for both in zip(*found.values(), strict=True))
+        popular = blocks.fading_weights(asked.histories.lengths)[1] * blocks.popularity[items]
+        relevance = scores + popular, lost
+        found[DISCRIMINATOR] = judged(ranker.judge, weights.discriminator, asked, query.profiles, relevance)
     values = np.stack([lost for _, lost in found.values()], axis=-1)
     return Pulls(asked.history, asked.there, tuple(found), values)
 

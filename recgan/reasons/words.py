@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ BESIDE = 0.5
 
 MOST_SHARED = 3
 """Most categories in a sentence."""
+
+WITH_YEAR = re.compile(r"\(\d{4}\)$")
+"""A title that ends in a year, which shares its brackets with a share."""
 
 MOST_LETTERS = 60
 """A longer title is cut."""
@@ -68,6 +72,16 @@ class Words:
         return f"Because of {' and '.join(named)}" + (f": {', '.join(common)}" if common else "")
 
 
+def as_stated(categories: Sequence[str]) -> str:
+    """What is told of an item that has categories which a user without a history has stated.
+
+    Example:
+        >>> as_stated(["Comedy", "Drama"])
+        'You said that you like Comedy, Drama'
+    """
+    return f"You said that you like {', '.join(map(_plain, categories[:MOST_SHARED]))}"
+
+
 def reasons_of(
     words: Words, items: np.ndarray, because: np.ndarray, shares: np.ndarray, otherwise: np.ndarray
 ) -> list[str]:
@@ -101,7 +115,7 @@ def _name(title: Any, one: Any) -> str:
 
 def _with_share(name: str, share: float) -> str:
     told = f"{max(1, round(100 * share))} %"
-    return f"{name[:-1]}, {told})" if "(" in name and name.endswith(")") else f"{name} ({told})"
+    return f"{name[:-1]}, {told})" if WITH_YEAR.search(name) else f"{name} ({told})"
 
 
 def _split(categories: Any) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ random other item of the history; the reason is right where the score falls by m
 much. The generator and the linear parts are asked alone, too, about what they tell alone. Once more with three items at
 once, which no reason has looked at; and how often the generator's strongest item is the one that is named. Then the
 users a second with `recommend_batch(explain=True)` and without. Users with one item have no other and are left out; an
-item that the model does not know is no part of a history.
+item that the model does not know is no part of a history. The realism that `explain` tells is that of a held-out item.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def tested(options: argparse.Namespace) -> tuple[recgan.Recommender, Query]:
-    """The model, and the question of the test users who had two items or more."""
+def tested(options: argparse.Namespace) -> tuple[recgan.Recommender, Query, Histories]:
+    """The model, the question of the test users who had two items or more, and their held-out items."""
     task = load(PROTOCOLS[SETS[options.set]], options.data, options.seed)
     if options.small:
         task = _part(task, options.small)
@@ -90,7 +90,8 @@ def tested(options: argparse.Namespace) -> tuple[recgan.Recommender, Query]:
     able = np.flatnonzero(whole.lengths > 1)
     drawn = np.sort(np.random.default_rng(options.seed).permutation(able)[: options.users])
     taken = whole.take(drawn)
-    return model, Query(taken, taken, np.zeros((len(drawn), model._profiles.shape[1]), np.float32))
+    truth = Histories.from_frame(task.test.truth, Vocabulary(users.ids(drawn), USER), model._items)
+    return model, Query(taken, taken, np.zeros((len(drawn), model._profiles.shape[1]), np.float32)), truth
 
 
 def _part(task: Task, n_users: int) -> Task:
@@ -148,6 +149,14 @@ def _scores_without(ranker: Ranker, one: Query, items: np.ndarray, places: np.nd
     return ranker.scores(copies, items[:, None])[:, 0]
 
 
+def realism(model: recgan.Recommender, query: Query, truth: Histories) -> Sequence[float] | None:
+    """Realism of a held-out item a user, mean and interval; None where no game was played."""
+    able = np.flatnonzero(truth.lengths)
+    values = [model._realism(query.take(np.array([user])), int(truth.of(user)[0])) for user in able]
+    found = [value for value in values if value is not None]
+    return interval(np.array(found)) if found else None
+
+
 def costs(model: recgan.Recommender, query: Query, lists: np.ndarray) -> dict[str, float]:
     """Users a second of processor time, the best of three: lists, lists with reasons, and the generator's two ways."""
     ids = np.arange(len(query.histories))
@@ -174,7 +183,7 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Everything, for one model."""
-    model, query = tested(options)
+    model, query, truth = tested(options)
     lists, _ = model._ranker.rank(query, options.n)
     found = cases(model._ranker, query, lists, options.seed)
     rows = {
@@ -182,7 +191,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         for name, methods in found.items()
     }
     account = {"set": options.set, "seed": options.seed, "users": len(lists), "cases": lists.size, "rows": rows}
-    account |= {"small": options.small}
+    account |= {"small": options.small, "realism": realism(model, query, truth)}
     facts = {"encoder": model.info()["encoder"], "weights": model.info()["weights"]}
     return {**account, **facts, "length": query.histories.lengths.mean(), "users_a_second": costs(model, query, lists)}
 
@@ -196,10 +205,11 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
         f"{result['set']} ({result['encoder']}{part}): right reasons of {result['cases']:,} of {result['users']} users"
     )
     speed = [[name, f"{value:,.0f}"] for name, value in result["users_a_second"].items()]
+    speed.append(["realism of a held-out item; .5 is chance", _cell(result["realism"])])
     length = f"{result['length']:.0f} items a history"
     return [
         Sheet(title, ["first reason", *names], cells),
-        Sheet(f"Speed, {length}", ["", "users/s of one core"], speed),
+        Sheet(f"Speed in users/s of one core, {length}; realism", ["", ""], speed),
     ]
 
 
