@@ -60,6 +60,12 @@ class Recommender(Explaining):
         self._report = report
         self._ranker = Ranker(blocks, judge, config.n_candidates)
 
+    def _check_popularity(self, popularity: Any) -> float:
+        number = isinstance(popularity, (int, float, np.number)) and not isinstance(popularity, bool)
+        if not number or not np.isfinite(popularity):
+            raise ConfigError(f"popularity: a finite number or None, not {popularity!r}")
+        return float(popularity)
+
     def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         return self._ranker.rank(query, n)
 

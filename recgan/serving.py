@@ -96,6 +96,7 @@ class BaseRecommender(ABC):
         filter_seen: bool = True,
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
+        popularity: float | None = None,
         rules: Rules | Mapping[str, Any] | None = None,
         preferences: Any = None,
         explain: bool = False,
@@ -113,6 +114,9 @@ class BaseRecommender(ABC):
             on_unknown: what an unknown user without history gets: the unconditional list ("fallback"), an empty
                 frame ("skip") or an UnknownUserError ("raise").
             explore: 0 for the accurate list, up to 1 for the adventurous one.
+            popularity: correction of the popularity bias: what one deviation of an item's log popularity costs, in
+                deviations of the user's best scores; above 0 for rarer items (from .3 to 1.1 is sensible), below 0 for
+                more popular ones, None for the list as it was trained. Scores are those after the correction.
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             preferences: what the user states, `recgan.preferences.Preferences` or a dictionary with some of
                 categories (that they like), items (that they like) and avoid (categories and items).
@@ -133,7 +137,8 @@ class BaseRecommender(ABC):
                 raise ConfigError("recommend: give a user_id, a history, preferences, or several of them")
             history = []
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        options |= {"explore": explore, "rules": rules, "preferences": preferences, "explain": explain, "seed": seed}
+        options |= {"explore": explore, "popularity": popularity, "rules": rules}
+        options |= {"preferences": preferences, "explain": explain, "seed": seed}
         audience = self._alone(user_id) if history is None else self._one(user_id, history)
         return self._serve(audience, n, **options)
 
@@ -148,6 +153,7 @@ class BaseRecommender(ABC):
         filter_seen: bool = True,
         on_unknown: OnUnknown = "fallback",
         explore: float = 0.0,
+        popularity: float | None = None,
         rules: Rules | Mapping[str, Any] | None = None,
         preferences: Any = None,
         explain: bool = False,
@@ -165,6 +171,7 @@ class BaseRecommender(ABC):
             filter_seen: whether items of the history are left out.
             on_unknown: "fallback", "skip" or "raise", as in `recommend`.
             explore: 0 for the accurate list, up to 1 for the adventurous one.
+            popularity: as in `recommend`.
             rules: what the lists must observe besides relevance, `Rules` or a dictionary.
             preferences: what all of them state, as in `recommend`, or {user_id: what that user states}.
             explain: whether a column says why each item is listed; only a Recommender knows.
@@ -188,7 +195,8 @@ class BaseRecommender(ABC):
         """
         audience = self._known(users) if histories is None else self._given(users, histories)
         options = {"items": items, "exclude": exclude, "filter_seen": filter_seen, "on_unknown": on_unknown}
-        options |= {"explore": explore, "rules": rules, "preferences": preferences, "explain": explain, "seed": seed}
+        options |= {"explore": explore, "popularity": popularity, "rules": rules}
+        options |= {"preferences": preferences, "explain": explain, "seed": seed}
         return self._serve(audience, n, **options)
 
     def _serve(
@@ -201,6 +209,7 @@ class BaseRecommender(ABC):
         filter_seen: bool,
         on_unknown: str,
         explore: float,
+        popularity: float | None,
         rules: Rules | Mapping[str, Any] | None,
         preferences: Any,
         explain: bool,
@@ -215,6 +224,8 @@ class BaseRecommender(ABC):
             query = _preferring(query, audience.said)
         if rules != Rules():
             query = replace(self._ruled(query, audience.ids, rules), rules=rules)
+        if popularity is not None:
+            query = replace(query, popularity=self._check_popularity(popularity))
         if explore:
             query = replace(query, explore=explore, keys=_keys(audience, seed))
         numbers, scores = self._rank(query, audience.numbers, min(n, len(self._items)))
@@ -252,6 +263,10 @@ class BaseRecommender(ABC):
     def _reasons(self, query: Query, numbers: np.ndarray) -> list[str]:
         """Why each item of the lists (B, n) is there, a line for every one that stands."""
         raise ConfigError(f"explain: {type(self).__name__} tells no reasons; a Recommender does")
+
+    def _check_popularity(self, popularity: Any) -> float:
+        """The correction, which a model has to know."""
+        raise ConfigError(f"popularity: no correction for {type(self).__name__}, only for a Recommender")
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, columns = np.nonzero(numbers != ABSENT)

@@ -147,6 +147,35 @@ def test_a_longer_list_begins_with_the_shorter(blocks):
         np.testing.assert_array_equal(Ranker(some, Reversing(), 6).rank(query(), n)[0], long[:, :n])
 
 
+@pytest.mark.parametrize("popularity", [-0.5, 0.3, 1.2])
+def test_popularity_is_charged_to_every_item_of_the_catalogue(blocks, popularity):
+    asked, ranker = query(), Ranker(blocks, None, 20)
+    everything = np.tile(np.arange(N), (30, 1))
+    scores = ranker.scores(asked, everything).astype(np.float64)
+    scores[asked.blocked.holds(everything)] = -np.inf
+    spread = np.sort(scores, axis=1)[:, -20:].std(axis=1)
+    charged = scores - popularity * spread[:, None] * blocks.popularity
+    numbers, values = ranker.rank(replace(asked, popularity=popularity), 12)
+    np.testing.assert_array_equal(numbers, np.argsort(-charged, axis=1, kind="stable")[:, :12])
+    np.testing.assert_allclose(values, np.take_along_axis(charged, numbers, 1), rtol=1e-3, atol=1e-4)
+
+
+def test_a_corrected_list_begins_with_the_shorter_and_excluding_moves_nothing_else(blocks):
+    ranker, asked = Ranker(blocks, None, 20), query(popularity=0.8)
+    long, _ = ranker.rank(asked, 30)
+    np.testing.assert_array_equal(ranker.rank(asked, 7)[0], long[:, :7])
+    gone = Histories.from_lists([row[:1] for row in long], N)
+    less, _ = ranker.rank(replace(asked, blocked=asked.blocked.joined(gone), seen=asked.blocked), 29)
+    np.testing.assert_array_equal(less, long[:, 1:])
+
+
+def test_the_more_popularity_costs_the_rarer_is_what_is_listed(blocks):
+    ranker = Ranker(blocks, None, 20)
+    means = [blocks.popularity[ranker.rank(query(popularity=cost), 10)[0]].mean() for cost in (-1.0, 0.0, 0.5, 1.5)]
+    assert means == sorted(means, reverse=True)
+    assert len(set(means)) == 4
+
+
 def test_explore_hangs_on_the_key_alone(blocks):
     keys = np.arange(30, dtype=np.uint64)
     asked = query(explore=1.0, keys=keys)

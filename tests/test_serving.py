@@ -234,3 +234,18 @@ def test_vectors(model):
     vectors = model.item_vectors()
     vectors.loc[:] = 0.0
     assert model.item_vectors().abs().sum().sum() > 0
+
+
+def test_popularity_is_corrected_only_where_it_can_be(model, interactions):
+    plain = model.recommend_batch(n=5)
+    pd.testing.assert_frame_equal(model.recommend_batch(n=5, popularity=None), plain)
+    pd.testing.assert_frame_equal(model.recommend_batch(n=5, popularity=0), plain)
+    counts = interactions["item_id"].value_counts()
+    rare, common = (model.recommend_batch(n=5, popularity=cost)["item_id"].map(counts).mean() for cost in (2.0, -2.0))
+    assert rare < plain["item_id"].map(counts).mean() < common
+    assert ids(model.recommend(6, 5, popularity=2.0)) == ids(model.recommend_batch([6], 5, popularity=2.0))
+    for bad in (np.nan, "much", True):
+        with pytest.raises(ConfigError, match="popularity: a finite number"):
+            model.recommend(6, popularity=bad)
+    with pytest.raises(ConfigError, match="no correction for Popular"):
+        recgan.baselines.Popular().fit(interactions).recommend(6, popularity=0.5)

@@ -1,10 +1,9 @@
 """Accuracy against the share of the long tail: corrections of popularity, and the tuned rivals.
 
-    python scripts/benchmarks/long_tail.py --data DIR --set ml-1m [--seed 1] [--models DIR] [--out FILE]
+    python scripts/benchmarks/long_tail.py --data DIR --set ml-1m [--seed 1] [--models DIR] [--table markdown]
 
 DIR holds a folder for every data set. The model is trained once and kept in the folder of the models; the rivals have
-the settings that the accuracy benchmark found. Every curve takes what a method scores and gives up accuracy for rarer
-items.
+the settings that the accuracy benchmark found. Every curve gives up some of a method's accuracy for rarer items.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ class Users:
 
     Args:
         task: of the protocol.
-        users: numbers of the model's users are not asked; only histories are.
         items: numbers of the items.
     """
 
@@ -232,7 +230,7 @@ SHARES = (1.0, 0.99, 0.98, 0.95, 0.9)
 
 
 def at_equal(curves: dict[str, Any]) -> dict[str, list[float]]:
-    """The largest share of the tail that each curve reaches at levels of NDCG@10, NaN where it never was so exact."""
+    """The most of the tail that each curve shows at levels of NDCG@10, per cent; NaN where it never was so accurate."""
     best = curves["recgan, popularity="]["points"][0][0]
     return {
         name: [_reached(np.array(curve["points"]), share * best) for share in SHARES] for name, curve in curves.items()
