@@ -22,6 +22,7 @@ from recgan.foreign import as_frame
 from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
+    EVENT,
     ITEM,
     POSITION,
     RATING,
@@ -42,6 +43,7 @@ OTHER_SPELLINGS = {
     TIMESTAMP: ("ts", "time", "eventtime", "datetime"),
     CATEGORIES: ("category", "genres"),
     YEAR: ("releaseyear",),
+    EVENT: ("eventtype", "action", "behavior", "behaviour"),
 }
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
