@@ -211,6 +211,29 @@ class ClosedForms:
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
 
 
+def refits(report: Mapping[str, Any], seed: int) -> dict[str, Callable[[Histories], Any]]:
+    """How the closed forms of a training are made from histories, by their names in Weights.
+
+    Args:
+        report: `info()` of the trained model, which holds the chosen settings.
+        seed: of the training.
+
+    Raises:
+        KeyError: when a setting is missing.
+    """
+    sparse = dict(report["sparse_settings"])
+    if "regularisation" in report:
+        dense: Callable[[Histories], Any] = partial(_ease, regularisation=report["regularisation"], seed=seed)
+    else:
+        dense = partial(linear.low_pass, rank=report["rank"], seed=seed)
+    return {
+        "dense": dense,
+        "factors": partial(_factors, seed=seed, **report["factors_settings"]),
+        "sparse": partial(_transitions if "history_decay" in sparse else linear.neighbours, **sparse),
+        "popularity": partial(log_popularity, half_life=report["half_life"]),
+    }
+
+
 def strengthened(data: Data, config: Config) -> Data:
     """The data with strengths in the place of weights, by the rule under which least squares serve validation best."""
     weights = data.whole.weights
