@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from recgan.splits import split_users as split_users
     from recgan.training import train as train
     from recgan.training import tune as tune
+    from recgan.training import update as update
 
 _HOME = {
     "ArtifactError": "errors",
@@ -73,6 +74,7 @@ _HOME = {
     "split_users": "splits",
     "train": "training",
     "tune": "training",
+    "update": "training",
 }
 
 __all__ = sorted([*_HOME, "baselines"])

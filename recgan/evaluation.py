@@ -14,9 +14,10 @@ import pandas as pd
 from recgan import metrics as formulas
 from recgan.errors import ConfigError, DataError
 from recgan.foreign import as_frame
+from recgan.interactions import by_taste
 from recgan.items import read_items
 from recgan.metrics import RANKING, Bools, Floats, Ints
-from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, RANK, SCORE, USER, Problems, require_columns
+from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, RANK, SCORE, USER, WEIGHT, Problems, require_columns
 from recgan.tables import Source, load_table, plain_ids, plain_numbers
 
 RECS, TRUTH, TRAIN, ITEMS, HISTORY = "recommendations", "truth", "train", "items", "history"
@@ -41,7 +42,7 @@ def evaluate(
 
     Args:
         recommendations: user_id, item_id and rank (only its order counts) or, without rank, score (highest first).
-        truth: user_id, item_id: the relevant items.
+        truth: user_id, item_id: the relevant items; of a table with weights, those of a weight above 0.
         metrics: names with their k, such as "ndcg@10".
         per_user: one row per user instead of means.
         train: user_id, item_id; for novelty and long_tail, and for coverage where items is not given.
@@ -189,11 +190,17 @@ def _read(source: Source, name: str, label: str) -> pd.DataFrame:
         columns += [column for column in (RANK, SCORE) if column in frame][:1]
     if name == RECS and len(columns) == 2:
         problems.add("columns 'rank' and 'score' are both missing: a list needs one of them as its order")
+    if name == TRUTH and WEIGHT in frame.columns:
+        columns.append(WEIGHT)
     for column in columns if require_columns(frame, columns, problems) else []:
         check = plain_ids if column in (USER, ITEM) else plain_numbers
         checked[column] = check(frame[column], problems)
     problems.raise_if_any()
-    return pd.DataFrame(checked)
+    table = pd.DataFrame(checked)
+    liked = by_taste(table)[0] if name == TRUTH else table
+    if liked.empty and not table.empty:
+        raise DataError(f"{name}: no row has a weight above 0, so nothing is relevant")
+    return liked
 
 
 class _Board:

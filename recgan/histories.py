@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from recgan.schema import ITEM, TIMESTAMP, USER, order_column
+from recgan.interactions import by_taste
+from recgan.schema import ITEM, TIMESTAMP, USER, WEIGHT, order_column
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 if TYPE_CHECKING:
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 """Seconds."""
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What the weight of an event is worth: `(weight / mean) ** power`, one rule for all that learns from it.
+
+    Args:
+        mean: weight of the usual training event, above 0.
+        power: chosen on validation; at 0 all events are worth the same.
+
+    Example:
+        >>> Strength(mean=2.0, power=0.5).of(np.array([2.0, 8.0]))
+        array([1., 2.], dtype=float32)
+    """
+
+    mean: float = 1.0
+    power: float = 0.0
+
+    def of(self, weights: np.ndarray) -> np.ndarray:
+        """Strengths of positive weights, (rows,) float32."""
+        return np.asarray((weights / self.mean) ** self.power, np.float32)
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Histories:
         n_items: size N of the catalogue.
         times: time of every row in seconds (or its position), (rows,) float64; None when there is no order.
         clock: whether the times can be compared between users (seconds), or only within one (positions).
+        weights: what every row counts, (rows,) float32, above 0; None: all alike.
     """
 
     offsets: np.ndarray
@@ -36,13 +59,14 @@ class Histories:
     n_items: int
     times: np.ndarray | None = None
     clock: bool = False
+    weights: np.ndarray | None = None
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, users: Vocabulary, items: Vocabulary) -> Histories:
         """Histories of the known users and items of a frame; rows with an unknown one are left out.
 
         Args:
-            frame: user_id, item_id and, where they exist, timestamp or position; any row order.
+            frame: user_id, item_id and, where they exist, timestamp or position, and weight; any row order.
             users: numbers of the users, U of them.
             items: numbers of the items, N of them.
 
@@ -62,7 +86,9 @@ class Histories:
         keys = (user[known],) if times is None else (times[known], user[known])
         order = np.flatnonzero(known)[np.lexsort(keys)]
         offsets = offsets_of(np.bincount(user[known], minlength=len(users)))
-        return cls(offsets, item[order], len(items), None if times is None else times[order], column == TIMESTAMP)
+        times = None if times is None else times[order]
+        weights = frame[WEIGHT].to_numpy(np.float32)[order] if WEIGHT in frame.columns else None
+        return cls(offsets, item[order], len(items), times, column == TIMESTAMP, weights)
 
     @classmethod
     def from_lists(cls, lists: list[np.ndarray], n_items: int) -> Histories:
@@ -157,10 +183,11 @@ class Histories:
         offsets = offsets_of(lengths)
         where = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
         times = None if self.times is None else self.times[where]
-        return Histories(offsets, self.items[where], self.n_items, times, self.clock)
+        weights = None if self.weights is None else self.weights[where]
+        return Histories(offsets, self.items[where], self.n_items, times, self.clock, weights)
 
     def joined(self, other: Histories) -> Histories:
-        """Every user's items followed by those of another table of the same users, without times."""
+        """Every user's items followed by those of another table of the same users, without times and weights."""
         rows = np.concatenate([self.rows, other.rows])
         items = np.concatenate([self.items, other.items])[np.argsort(rows, kind="stable")]
         return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items)
@@ -169,7 +196,14 @@ class Histories:
         """The same users with only the rows marked in `kept`, (rows,) bool."""
         offsets = offsets_of(np.bincount(self.rows[kept], minlength=len(self)))
         times = None if self.times is None else self.times[kept]
-        return Histories(offsets, self.items[kept], self.n_items, times, self.clock)
+        weights = None if self.weights is None else self.weights[kept]
+        return Histories(offsets, self.items[kept], self.n_items, times, self.clock, weights)
+
+    def strengthened(self, rule: Strength) -> Histories:
+        """The same with strengths in the place of raw weights; without weights where the rule makes all alike."""
+        if self.weights is None or not rule.power:
+            return replace(self, weights=None)
+        return replace(self, weights=rule.of(self.weights))
 
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         """Which items stand in their user's history: item numbers (U, K) int64, negative for none -> (U, K) bool."""
@@ -208,6 +242,17 @@ class Histories:
             matrix.data = np.repeat(weights, np.diff(matrix.indptr))
         return np.asarray(matrix @ table, np.float32)
 
+    def weighted(self) -> csr_matrix:
+        """The users' items as their weights, (U, N) float32; those of an item that stands twice are added up."""
+        from scipy.sparse import csr_matrix
+
+        if self.weights is None:
+            return self.matrix()
+        shape = (len(self), self.n_items)
+        matrix = csr_matrix((self.weights.copy(), self.items.copy(), self.offsets.copy()), shape=shape)
+        matrix.sum_duplicates()
+        return matrix
+
     def window(self, users: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """The newest items of some users, padded on the right.
 
@@ -219,14 +264,31 @@ class Histories:
             Item numbers, (B, L) int64, oldest first, and a mask, (B, L) bool, True where an item stands; L is the
             longest of the lengths met, at most `length`, at least 1. Padding is told by the mask alone.
         """
-        kept = np.minimum(self.lengths[users], length)
-        width = max(1, int(kept.max(initial=0)))
-        column = np.arange(width)
-        mask = column < kept[:, None]
-        where = (self.offsets[users + 1] - kept)[:, None] + column
-        items = np.zeros((len(users), width), np.int64)
+        where, mask = self._places(users, length)
+        items = np.zeros(mask.shape, np.int64)
         items[mask] = self.items[where[mask]]
         return items, mask
+
+    def window_weights(self, users: np.ndarray, length: int) -> np.ndarray:
+        """Weights of the items of `window`, (B, L) float32; 0 where none stands, else 1 without weights."""
+        where, mask = self._places(users, length)
+        weights = mask.astype(np.float32)
+        if self.weights is not None:
+            weights[mask] = self.weights[where[mask]]
+        return weights
+
+    def _places(self, users: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the newest items of some users, and where there is one, (B, L) each."""
+        kept = np.minimum(self.lengths[users], length)
+        column = np.arange(max(1, int(kept.max(initial=0))))
+        return (self.offsets[users + 1] - kept)[:, None] + column, column < kept[:, None]
+
+
+def tastes(frame: pd.DataFrame, users: Vocabulary, items: Vocabulary) -> tuple[Histories, Histories | None]:
+    """Histories of what the users like, and of what they dislike; None where nobody dislikes a known item."""
+    liked, disliked = by_taste(frame)
+    refused = Histories.from_frame(disliked[[USER, ITEM]], users, items) if len(disliked) else None
+    return Histories.from_frame(liked, users, items), refused if refused is not None and len(refused.items) else None
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:

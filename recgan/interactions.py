@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import ConfigError, DataError
-from recgan.schema import ITEM, RATING, TIMESTAMP, USER, WEIGHT, Problems, order_column, require_columns
+from recgan.schema import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, Problems, order_column, require_columns
 from recgan.tables import INTERACTION_COLUMNS, Source, load_table, plain_ids, plain_numbers
 
 DUPLICATES = ("last", "sum", "error")
@@ -21,13 +21,19 @@ def read_interactions(
     columns: Mapping[str, str] | None = None,
     min_rating: float | None = None,
     min_user_items: int = 1,
-    duplicates: str = "last",
+    duplicates: str | None = None,
+    *,
+    weights: Mapping[str, float] | None = None,
+    max_dislike_rating: float | None = None,
 ) -> pd.DataFrame:
     """Read and check a table of interactions.
 
     Well-known spellings of the columns (userId, movieId, ts, ...) are accepted where exactly one fits. Integer and
     float timestamps are seconds since 1970; dates, times and ISO 8601 text become such seconds, UTC where they name no
     time zone. Repeated pairs are merged first, then come `min_rating` and `min_user_items`.
+
+    A weight says how much an event counts; training chooses on validation how far it heeds weights. Events of weight 0
+    or less are dislikes: no reason to list anything, themselves never listed to that user, no part of a truth.
 
     Args:
         source: a frame of pandas, polars, Arrow or SciPy (`recgan.foreign` tells how; never written to), or the path of
@@ -38,7 +44,11 @@ def read_interactions(
         min_user_items: users with fewer rows left are dropped.
         duplicates: what a repeated (user, item) pair becomes: "last" keeps its latest row by timestamp, else by
             position, else by row order; "sum" keeps that row and adds up rating or weight (without either column a
-            weight counts the rows); "error" refuses.
+            weight counts the rows); "error" refuses. None: "sum" with `weights`, else "last".
+        weights: weight of every kind of event, such as `{"view": 1, "cart": 3, "buy": 5, "dislike": -10}`; the column
+            `event` (well-known spellings too) becomes a column `weight`.
+        max_dislike_rating: rows with this rating or a lower one are kept as dislikes: the column `rating` becomes a
+            column `weight`, 1 or -1.
 
     Returns:
         One row a pair, in the order of the table: user_id, item_id (integers or text, in the caller's dtype), rating or
@@ -56,16 +66,18 @@ def read_interactions(
         0        7       a         20
         1        8       b         30
     """
-    _check_arguments(min_rating, min_user_items, duplicates)
-    frame, problems = load_table(source, columns, INTERACTION_COLUMNS, "interactions")
-    if min_rating is not None and RATING not in frame.columns:
-        problems.add("min_rating needs a column 'rating'")
+    duplicates = duplicates or ("last" if weights is None else "sum")
+    _check_arguments(min_rating, max_dislike_rating, min_user_items, duplicates)
+    wanted = INTERACTION_COLUMNS if weights is None else (*INTERACTION_COLUMNS, EVENT)
+    frame, problems = load_table(source, columns, wanted, "interactions")
+    for name, value in (("min_rating", min_rating), ("max_dislike_rating", max_dislike_rating)):
+        if value is not None and RATING not in frame.columns:
+            problems.add(f"{name} needs a column 'rating'")
+    if weights is not None:
+        frame = _weighed(frame, weights, problems)
     frame = checked(frame, problems)
     frame = _merged(frame, duplicates, problems.table)
-    if min_rating is not None:
-        frame = frame[frame[RATING] >= min_rating]
-        if frame.empty:
-            raise DataError(f"{problems.table}: min_rating={min_rating} leaves no row")
+    frame = _rated(frame, min_rating, max_dislike_rating, problems.table)
     frame = _with_enough_items(frame, min_user_items, problems.table)
     return frame.reset_index(drop=True)
 
@@ -77,13 +89,63 @@ def pair_numbers(frame: pd.DataFrame) -> np.ndarray:
     return users.astype(np.int64) * len(distinct) + items
 
 
-def _check_arguments(min_rating: float | None, min_user_items: int, duplicates: str) -> None:
+def by_taste(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that tell what a user likes, and the dislikes: rows of weight 0 or less, where there are weights.
+
+    Example:
+        >>> liked, disliked = by_taste(pd.DataFrame({"user_id": [1, 1], "item_id": [2, 3], "weight": [1.0, -1.0]}))
+        >>> liked["item_id"].tolist(), disliked["item_id"].tolist()
+        ([2], [3])
+    """
+    if WEIGHT not in frame.columns:
+        return frame, frame.iloc[:0]
+    likes = frame[WEIGHT].to_numpy() > 0
+    return frame[likes], frame[~likes]
+
+
+def _weighed(frame: pd.DataFrame, weights: Mapping[str, float], problems: Problems) -> pd.DataFrame:
+    """The table with the weights of its events in the place of their names."""
+    if EVENT not in frame.columns:
+        problems.add("weights needs a column 'event'")
+        return frame
+    found = frame[EVENT].map(dict(weights))
+    unknown = found.isna().to_numpy()
+    if unknown.any():
+        names = ", ".join(sorted({repr(one)[:40] for one in frame[EVENT][unknown]})[:5])
+        problems.add(f"column 'event' holds {names}, which weights= does not name", np.flatnonzero(unknown))
+        return frame
+    if WEIGHT in frame.columns:
+        problems.add("column 'weight' is there already: leave out weights=, or drop it")
+        return frame
+    return frame.drop(columns=EVENT).assign(**{WEIGHT: found.astype(np.float64)})
+
+
+def _rated(frame: pd.DataFrame, least: float | None, most: float | None, table: str) -> pd.DataFrame:
+    """The rows that are rated at least so high, and as dislikes those that are rated at most so high."""
+    if least is None and most is None:
+        return frame
+    ratings = frame[RATING]
+    disliked = np.zeros(len(frame), bool) if most is None else (ratings <= most).to_numpy()
+    liked = ~disliked if least is None else (ratings >= least).to_numpy()
+    if not liked.any():
+        raise DataError(f"{table}: min_rating={least} leaves no row" + " that is liked" * bool(disliked.any()))
+    kept = liked | disliked
+    if most is None:
+        return frame[kept]
+    weight = np.where(disliked, -1.0, 1.0)[kept]
+    return frame[kept].rename(columns={RATING: WEIGHT}).assign(**{WEIGHT: weight})
+
+
+def _check_arguments(min_rating: float | None, most: float | None, min_user_items: int, duplicates: str) -> None:
     if duplicates not in DUPLICATES:
         raise ConfigError(f"duplicates must be one of {', '.join(map(repr, DUPLICATES))}, found {duplicates!r}")
     if isinstance(min_user_items, bool) or not isinstance(min_user_items, int | np.integer) or min_user_items < 1:
         raise ConfigError(f"min_user_items must be an integer of 1 or more, found {min_user_items!r}")
-    if min_rating is not None and (isinstance(min_rating, bool | str) or not np.isfinite(min_rating)):
-        raise ConfigError(f"min_rating must be a finite number or None, found {min_rating!r}")
+    for name, rating in (("min_rating", min_rating), ("max_dislike_rating", most)):
+        if rating is not None and (isinstance(rating, bool | str) or not np.isfinite(rating)):
+            raise ConfigError(f"{name} must be a finite number or None, found {rating!r}")
+    if min_rating is not None and most is not None and most >= min_rating:
+        raise ConfigError(f"max_dislike_rating must lie below min_rating={min_rating}, found {most}")
 
 
 def checked(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
@@ -107,7 +169,7 @@ def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
         return plain_ids(values, problems)
     if values.name == TIMESTAMP:
         return _seconds(values, problems)
-    return plain_numbers(values, problems, allow_negative=values.name != WEIGHT)
+    return plain_numbers(values, problems)
 
 
 def _seconds(values: pd.Series, problems: Problems) -> pd.Series:

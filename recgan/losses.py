@@ -11,19 +11,20 @@ from torch.nn import functional
 Judge = Callable[[Tensor], Tensor]
 
 
-def ranking_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
+def ranking_loss(logits: Tensor, targets: Tensor, target_mask: Tensor, weights: Tensor | None = None) -> Tensor:
     """Softmax cross-entropy of a user's targets, averaged so that a user counts with the root of their number.
 
     Args:
         logits: (B, N) float32, unreachable items at a large negative value.
         targets: item numbers, (B, T) int64.
         target_mask: where a target stands, (B, T) bool.
+        weights: what every target counts, (B, T) float32; None: all alike.
 
     Returns:
         A scalar in nats.
     """
     chosen = logits.gather(1, targets) - logits.logsumexp(1, keepdim=True)  # (B, T)
-    return _user_mean(chosen, target_mask)
+    return _user_mean(chosen, target_mask, weights)
 
 
 def set_likelihood_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
@@ -67,8 +68,9 @@ def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor, weight: Ten
     return -(chosen * share).sum() / share.sum().clamp(min=1e-6)
 
 
-def _user_mean(log_probability: Tensor, mask: Tensor) -> Tensor:
+def _user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     count = mask.sum(1)
+    log_probability = log_probability if weights is None else log_probability * weights
     weight = count.sqrt()
     per_user = (log_probability * mask).sum(1) / count.clamp(min=1)
     return -(per_user * weight).sum() / weight.sum().clamp(min=1.0)
@@ -150,7 +152,13 @@ def straight_through_items(logits: Tensor, vectors: Tensor, numbers: Tensor) -> 
 
 
 def sampled_ranking_loss(
-    chosen: Tensor, negatives: Tensor, targets: Tensor, target_mask: Tensor, pool: Tensor, n_items: int
+    chosen: Tensor,
+    negatives: Tensor,
+    targets: Tensor,
+    target_mask: Tensor,
+    pool: Tensor,
+    n_items: int,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Softmax cross-entropy against a shared uniform sample of the catalogue, corrected for its size.
 
@@ -161,6 +169,7 @@ def sampled_ranking_loss(
         target_mask: where a target stands, (B, T) bool.
         pool: item numbers of the sample, (P,) int64; hits of a user's own targets are left out.
         n_items: size N of the catalogue.
+        weights: what every target counts, (B, T) float32; None: all alike.
 
     Returns:
         A scalar in nats.
@@ -168,4 +177,4 @@ def sampled_ranking_loss(
     own = ((targets.unsqueeze(2) == pool) & target_mask.unsqueeze(2)).any(1)  # (B, P)
     rest = negatives.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
     rest = rest + torch.log(torch.tensor(n_items / len(pool)))
-    return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask)
+    return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask, weights)

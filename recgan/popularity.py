@@ -19,7 +19,7 @@ PRIOR = 10.0
 
 
 def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
-    """Interactions of every item, those of older days counting less.
+    """Interactions of every item by weight, those of older days counting less.
 
     Args:
         histories: interactions.
@@ -28,7 +28,10 @@ def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
     Returns:
         Counts, (N,) float64.
     """
-    return np.asarray(np.bincount(histories.items, histories.decay(half_life), minlength=histories.n_items))
+    counted = histories.decay(half_life)
+    if histories.weights is not None:
+        counted = counted * histories.weights
+    return np.asarray(np.bincount(histories.items, counted, minlength=histories.n_items))
 
 
 def log_popularity(histories: Histories, half_life: float | None) -> np.ndarray:
@@ -43,7 +46,7 @@ def popularity_spread(histories: Histories, half_life: float | None) -> float:
 
 
 def _rates_now(histories: Histories, half_life: float | None) -> np.ndarray:
-    return log_rates(decayed_counts(histories, half_life), histories.counts(), half_life)
+    return log_rates(decayed_counts(histories, half_life), decayed_counts(histories, None), half_life)
 
 
 def log_rates(decayed: np.ndarray, counts: np.ndarray, half_life: float | None) -> np.ndarray:

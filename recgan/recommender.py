@@ -15,7 +15,7 @@ from recgan import artifact, storage
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.explaining import Explaining
-from recgan.histories import Histories, fingerprint
+from recgan.histories import Histories, Strength, fingerprint
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
 from recgan.schema import ITEM, SCORE, USER
@@ -38,6 +38,7 @@ class Recommender(Explaining):
         judge: the discriminator of stage two, or None.
         config: settings of the training run.
         report: what training measured; JSON values.
+        disliked: what must never be listed to the known users; None for nothing.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Recommender(Explaining):
         judge: Judge | None,
         config: Config,
         report: dict[str, Any],
+        disliked: Histories | None = None,
     ) -> None:
-        super().__init__(users, items, histories, profiles)
+        super().__init__(users, items, histories, profiles, disliked)
         self._item_table = item_table
         self._blocks = blocks
         self._judge = judge
@@ -68,6 +70,10 @@ class Recommender(Explaining):
 
     def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         return self._ranker.rank(query, n)
+
+    @property
+    def _strength(self) -> Strength:
+        return self._blocks.strength
 
     @property
     def item_table(self) -> pd.DataFrame:
@@ -213,6 +219,7 @@ class Recommender(Explaining):
             self._judge,
             self._config,
             report,
+            None if self._disliked is None else self._disliked.take(kept),
         )
 
     def save(self, folder: str | Path) -> None:
@@ -224,9 +231,8 @@ class Recommender(Explaining):
         Raises:
             ArtifactError: when the place holds something else or cannot be written.
         """
-        parts = storage.Parts(
-            self._users, self._items, self._histories, self._profiles, self._item_table, self._blocks, self._judge
-        )
+        known = self._users, self._items, self._histories, self._profiles, self._item_table
+        parts = storage.Parts(*known, self._blocks, self._judge, self._disliked)
         storage.save(folder, parts, self._config, self._report)
 
     @classmethod
@@ -253,6 +259,7 @@ class Recommender(Explaining):
             parts.judge,
             config,
             report,
+            parts.disliked,
         )
 
 

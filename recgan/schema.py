@@ -13,6 +13,7 @@ USER = "user_id"
 ITEM = "item_id"
 RATING = "rating"
 WEIGHT = "weight"
+EVENT = "event"
 TIMESTAMP = "timestamp"
 POSITION = "position"
 RANK = "rank"
@@ -114,13 +115,12 @@ def shown(value: object, most: int = 60) -> str:
     return told if len(told) <= most else f"{told[:most]}... ({len(told):,} characters)"
 
 
-def check_numbers(values: pd.Series, problems: Problems, *, allow_negative: bool = True) -> None:
-    """Note values that are text, NaN, infinite or (where not allowed) negative.
+def check_numbers(values: pd.Series, problems: Problems) -> None:
+    """Note values that are text, NaN or infinite.
 
     Args:
         values: one number column, any length.
         problems: where to note what is wrong.
-        allow_negative: whether values below zero are fine.
     """
     name = f"column {values.name!r}"
     numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
@@ -133,8 +133,6 @@ def check_numbers(values: pd.Series, problems: Problems, *, allow_negative: bool
         problems.add(f"{name} has missing values (NaN)", np.flatnonzero(missing))
     if np.isinf(numbers).any():
         problems.add(f"{name} has infinite values", np.flatnonzero(np.isinf(numbers)))
-    if not allow_negative and (numbers < 0).any():
-        problems.add(f"{name} has negative values", np.flatnonzero(numbers < 0))
 
 
 def order_column(frame: pd.DataFrame) -> str | None:

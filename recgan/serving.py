@@ -16,7 +16,7 @@ import pandas as pd
 
 from recgan.errors import ConfigError, DataError, UnknownItemError, UnknownUserError
 from recgan.foreign import as_frame, as_ids
-from recgan.histories import Histories, offsets_of
+from recgan.histories import Histories, Strength, offsets_of, tastes
 from recgan.interactions import checked
 from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import ABSENT, Query
@@ -38,6 +38,7 @@ class Audience:
         histories: what is known of them.
         fallback: whether nothing is known and the unconditional list is served, (B,) bool.
         said: what they state of themselves; None where they were not asked.
+        disliked: what must never be listed to them; None for nothing.
     """
 
     ids: pd.Series
@@ -45,12 +46,14 @@ class Audience:
     histories: Histories
     fallback: np.ndarray
     said: Statement | None = None
+    disliked: Histories | None = None
 
     def take(self, rows: np.ndarray) -> Audience:
         """Some of the users."""
         ids = self.ids.iloc[rows].reset_index(drop=True)
         said = None if self.said is None else self.said.take(rows)
-        return Audience(ids, self.numbers[rows], self.histories.take(rows), self.fallback[rows], said)
+        disliked = None if self.disliked is None else self.disliked.take(rows)
+        return Audience(ids, self.numbers[rows], self.histories.take(rows), self.fallback[rows], said, disliked)
 
 
 class BaseRecommender(ABC):
@@ -61,19 +64,31 @@ class BaseRecommender(ABC):
         items: numbers of the N items of the catalogue.
         histories: interactions of the known users.
         profiles: features of the known users, (U, P) float32; P may be 0.
+        disliked: what must never be listed to the known users; None for nothing.
     """
 
     def __init__(
-        self, users: Vocabulary, items: Vocabulary, histories: Histories, profiles: np.ndarray | None = None
+        self,
+        users: Vocabulary,
+        items: Vocabulary,
+        histories: Histories,
+        profiles: np.ndarray | None = None,
+        disliked: Histories | None = None,
     ) -> None:
         self._users = users
         self._items = items
         self._histories = histories
         self._profiles = np.zeros((len(users), 0), np.float32) if profiles is None else profiles
+        self._disliked = disliked
 
     @abstractmethod
     def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Item numbers (B, <= n), -1 behind the end of a short list, and scores, for users with these numbers."""
+
+    @property
+    def _strength(self) -> Strength:
+        """What the weights of a given history are worth."""
+        return Strength()
 
     @property
     def users(self) -> pd.Series:
@@ -238,6 +253,8 @@ class BaseRecommender(ABC):
 
     def _query(self, audience: Audience, *, items: Any, exclude: Any, filter_seen: bool) -> Query:
         seen = audience.histories if filter_seen else self._nothing(audience)
+        if audience.disliked is not None:
+            seen = seen.joined(audience.disliked)
         allowed, unlimited = (None, None) if items is None else self._allowed(audience, items)
         return Query(
             histories=audience.histories,
@@ -294,16 +311,17 @@ class BaseRecommender(ABC):
     def _stored(self, ids: pd.Series, numbers: np.ndarray) -> Audience:
         unknown = numbers == UNKNOWN
         stored = _with_empty(self._histories) if unknown.any() else self._histories
-        histories = stored.take(np.where(unknown, len(self._users), numbers))
-        return Audience(ids, numbers, histories, unknown)
+        rows = np.where(unknown, len(self._users), numbers)
+        disliked = None if self._disliked is None else _with_empty(self._disliked).take(rows)
+        return Audience(ids, numbers, stored.take(rows), unknown, disliked=disliked)
 
     def _one(self, user_id: Any, history: Any) -> Audience:
         """One user, known or not, with a history of item ids or a frame."""
         history = as_frame(history)
         rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: _id_series(history, ITEM)})
         ids = pd.Series([user_id], name=USER)
-        given = self._read(_check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
-        return Audience(ids, self._users.numbers(ids), given, np.zeros(1, bool))
+        given, disliked = self._read(_check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
+        return Audience(ids, self._users.numbers(ids), given, np.zeros(1, bool), disliked=disliked)
 
     def _given(self, users: Any, histories: Any) -> Audience:
         """Some users; where the frame has rows of one, they replace what is stored."""
@@ -313,10 +331,16 @@ class BaseRecommender(ABC):
         stored = self._known(ids)
         place = owners.numbers(ids)
         source = np.where(place != UNKNOWN, place + len(ids), np.arange(len(ids)))
-        joined = _concatenated(stored.histories, self._read(frame, owners)).take(source)
-        return Audience(stored.ids, stored.numbers, joined, stored.fallback & (place == UNKNOWN))
+        given, refused = self._read(frame, owners)
+        joined = _concatenated(stored.histories, given).take(source)
+        disliked = None
+        if stored.disliked is not None or refused is not None:
+            parts = ((stored.disliked, stored.histories), (refused, given))
+            disliked = _concatenated(*(_empty(of) if one is None else one for one, of in parts)).take(source)
+        return Audience(stored.ids, stored.numbers, joined, stored.fallback & (place == UNKNOWN), disliked=disliked)
 
-    def _read(self, frame: pd.DataFrame, users: Vocabulary) -> Histories:
+    def _read(self, frame: pd.DataFrame, users: Vocabulary) -> tuple[Histories, Histories | None]:
+        """Histories of the users of a frame, and what they dislike, if anything."""
         unknown = self._items.numbers(frame[ITEM]) == UNKNOWN
         if unknown.any():
             first = frame[ITEM][unknown].tolist()[0]
@@ -325,7 +349,8 @@ class BaseRecommender(ABC):
                 f"{shown(first)}; they are ignored",
                 stacklevel=5,
             )
-        return Histories.from_frame(frame, users, self._items)
+        liked, disliked = tastes(frame, users, self._items)
+        return liked.strengthened(self._strength), disliked
 
     def _profiles_of(self, numbers: np.ndarray) -> np.ndarray:
         known = np.where(numbers == UNKNOWN, 0, numbers)
@@ -486,12 +511,22 @@ def _refuse_repeats(ids: pd.Series) -> None:
 def _with_empty(histories: Histories) -> Histories:
     """The histories with an empty one behind the last."""
     offsets = np.append(histories.offsets, histories.offsets[-1])
-    return Histories(offsets, histories.items, histories.n_items, histories.times, histories.clock)
+    return replace(histories, offsets=offsets)
+
+
+def _empty(histories: Histories) -> Histories:
+    """Empty histories of as many users."""
+    return Histories(np.zeros(len(histories) + 1, np.int64), np.empty(0, np.int64), histories.n_items)
 
 
 def _concatenated(first: Histories, second: Histories) -> Histories:
+    """The users of two tables, without times; where only one has weights, the rows of the other weigh 1."""
     offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
-    return Histories(offsets, np.concatenate([first.items, second.items]), first.n_items)
+    items = np.concatenate([first.items, second.items])
+    if first.weights is None and second.weights is None:
+        return Histories(offsets, items, first.n_items)
+    weights = [np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (first, second)]
+    return Histories(offsets, items, first.n_items, weights=np.concatenate(weights))
 
 
 def _keys(audience: Audience, seed: int) -> np.ndarray:

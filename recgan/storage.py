@@ -17,7 +17,7 @@ from recgan import artifact
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
 from recgan.features import FEATURES, ItemTraits, category_flags, category_matrix
-from recgan.histories import Histories
+from recgan.histories import Histories, Strength
 from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import (
     Generator,
@@ -32,6 +32,9 @@ from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
 from recgan.vocabulary import Vocabulary
 
 WEIGHTS, USERS, ITEMS, HISTORIES = "weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"
+DISLIKES = "dislikes.parquet"
+"""There only where somebody dislikes something."""
+
 MOST_WINDOW, MOST_CATEGORY_CELLS = 100_000, 1 << 23
 
 
@@ -46,6 +49,7 @@ class Parts:
     item_table: pd.DataFrame
     blocks: Blocks
     judge: Judge | None
+    disliked: Histories | None = None
 
 
 def copied(value: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +66,8 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         artifact.save_table(root / USERS, pd.DataFrame({USER: parts.users.all_ids}))
         artifact.save_table(root / ITEMS, parts.item_table)
         artifact.save_table(root / HISTORIES, _history_frame(parts.histories))
+        if parts.disliked is not None:
+            artifact.save_table(root / DISLIKES, _history_frame(parts.disliked))
 
     described = {
         "config": config.model_dump(),
@@ -72,6 +78,7 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         "history_decay": None if parts.blocks.sparse is None else parts.blocks.sparse.decay,
         "clock": parts.histories.clock,
         "window": parts.blocks.window,
+        "strength": asdict(parts.blocks.strength),
     }
     artifact.write_folder(folder, fill, described)
 
@@ -80,7 +87,7 @@ def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any]]:
     """Read a model; see `Recommender.load`."""
     root = artifact.standing(folder)
     manifest = artifact.read_manifest(root)
-    if set(manifest["files"]) != {WEIGHTS, USERS, ITEMS, HISTORIES}:
+    if set(manifest["files"]) - {DISLIKES} != {WEIGHTS, USERS, ITEMS, HISTORIES}:
         raise ArtifactError(f"{root}: holds {', '.join(sorted(manifest['files'])) or 'nothing'}, which is no model")
     try:
         config = Config(**manifest["config"])
@@ -118,7 +125,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
 
 def _history_frame(histories: Histories) -> pd.DataFrame:
     frame = pd.DataFrame({"user": histories.rows, "item": histories.items})
-    return frame if histories.times is None else frame.assign(time=histories.times)
+    frame = frame if histories.times is None else frame.assign(time=histories.times)
+    return frame if histories.weights is None else frame.assign(weight=histories.weights)
 
 
 def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
@@ -126,7 +134,9 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     users = Vocabulary(artifact.load_table(root / USERS)[USER], USER)
     item_table = artifact.load_table(root / ITEMS)
     items = Vocabulary(item_table[ITEM], ITEM)
-    histories = _histories(artifact.load_table(root / HISTORIES), len(users), len(items), bool(manifest["clock"]))
+    names = [HISTORIES, *([DISLIKES] if DISLIKES in manifest["files"] else [])]
+    sizes = len(users), len(items), bool(manifest["clock"])
+    histories, *disliked = (_histories(artifact.load_table(root / name), *sizes) for name in names)
     generator = build_generator(config, manifest["encoder"], _tensors(arrays, "generator."))
     judge = _judge(arrays, config, generator, len(items))
     blocks = Blocks(
@@ -140,13 +150,21 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
         window=_window(manifest["window"], generator),
         categories=_categories(item_table) if judge is None else judge.traits.categories,
         preferences=_preferences(arrays, generator, item_table),
+        strength=_strength(manifest.get("strength", {})),
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
     if judge is not None and judge.traits.audience.shape[1] != profiles.shape[1]:
         raise ArtifactError(f"{root / WEIGHTS}: users and items have profiles of different width")
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
-    return Parts(users, items, histories, profiles, item_table, blocks, judge)
+    return Parts(users, items, histories, profiles, item_table, blocks, judge, *disliked)
+
+
+def _strength(values: Mapping[str, float]) -> Strength:
+    rule = Strength(**{name: float(value) for name, value in values.items()})
+    if not (0.0 < rule.mean < math.inf and 0.0 <= rule.power < math.inf):
+        raise ArtifactError(f"{artifact.MANIFEST}: strength: a mean above 0 and a power from 0, not {rule}")
+    return rule
 
 
 def _categories(item_table: pd.DataFrame) -> np.ndarray:
@@ -166,7 +184,10 @@ def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> 
     offsets = np.zeros(n_users + 1, np.int64)
     np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
     times = frame["time"].to_numpy(np.float64) if "time" in frame.columns else None
-    return Histories(offsets, items, n_items, times, clock)
+    weights = frame["weight"].to_numpy(np.float32) if "weight" in frame.columns else None
+    if weights is not None and not (np.isfinite(weights) & (weights > 0)).all():
+        raise ArtifactError(f"{HISTORIES}: weights are finite numbers above 0")
+    return Histories(offsets, items, n_items, times, clock, weights)
 
 
 def _tensors(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, torch.Tensor]:

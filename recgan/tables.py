@@ -22,6 +22,7 @@ from recgan.foreign import as_frame
 from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
+    EVENT,
     ITEM,
     POSITION,
     RATING,
@@ -42,6 +43,7 @@ OTHER_SPELLINGS = {
     TIMESTAMP: ("ts", "time", "eventtime", "datetime"),
     CATEGORIES: ("category", "genres"),
     YEAR: ("releaseyear",),
+    EVENT: ("eventtype", "action", "behavior", "behaviour"),
 }
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
@@ -121,14 +123,14 @@ def plain_ids(ids: pd.Series, problems: Problems) -> pd.Series:
         return ids
 
 
-def plain_numbers(values: pd.Series, problems: Problems, *, allow_negative: bool = True) -> pd.Series:
+def plain_numbers(values: pd.Series, problems: Problems) -> pd.Series:
     """The checked number column as a NumPy number type, (rows,); numbers given as text are converted."""
     found = len(problems.found)
     kind = pd.api.types.infer_dtype(values, skipna=True)
     if kind in NO_NUMBERS:
         problems.add(f"column {values.name!r} holds {kind} values where numbers belong")
         return values
-    check_numbers(values, problems, allow_negative=allow_negative)
+    check_numbers(values, problems)
     if len(problems.found) > found:
         return values
     numbers = pd.to_numeric(values)

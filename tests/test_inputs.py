@@ -73,7 +73,7 @@ def test_strange_ids_come_through_every_call(strange, small_config, tmp_path):
         ({"timestamp": ["2020-01-01", 5, "2020-01-02"]}, ["'timestamp' holds", "(rows 0, 2)"]),
         ({"weight": [{}, 1, 2]}, ["where a number belongs (row 0)"]),
         ({"weight": [1j, 1, 2]}, ["complex values"]),
-        ({"weight": [-1, 1, 2], "item_id": [None, "y", "z"]}, ["2 problems", "negative values (row 0)", "null id"]),
+        ({"weight": [np.inf, 1, 2], "item_id": [None, "y", "z"]}, ["2 problems", "infinite values (row 0)", "null id"]),
     ],
 )
 def test_bad_content_is_told_with_its_rows(change, told):

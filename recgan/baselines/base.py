@@ -14,8 +14,8 @@ import pandas as pd
 
 from recgan.baselines import tuning
 from recgan.errors import ConfigError, DataError
-from recgan.histories import Histories
-from recgan.interactions import read_interactions
+from recgan.histories import Histories, Strength, tastes
+from recgan.interactions import by_taste, read_interactions
 from recgan.items import read_items
 from recgan.ranking import ABSENT, CELLS, Query, top_items
 from recgan.schema import ITEM, USER
@@ -36,17 +36,19 @@ class TrainingData:
         users: numbers of the U users.
         items: numbers of the N items; those without interactions stand at the end.
         histories: interactions of the users.
+        disliked: what must never be listed to them; None for nothing.
     """
 
     users: Vocabulary
     items: Vocabulary
     histories: Histories
+    disliked: Histories | None = None
 
     @classmethod
     def read(cls, interactions: Source, items: Source | None) -> TrainingData:
         """Read interactions and, where given, the items that the catalogue holds besides."""
         frame = read_interactions(interactions)
-        users, catalogue = Vocabulary.of(frame[USER]), Vocabulary.of(frame[ITEM])
+        users, catalogue = Vocabulary.of(frame[USER]), Vocabulary.of(by_taste(frame)[0][ITEM])
         if items is not None:
             ids = read_items(items)[ITEM]
             if not catalogue.same_type(ids):
@@ -55,7 +57,8 @@ class TrainingData:
                     "id would match; convert one of them, for example with .astype(str)"
                 )
             catalogue = catalogue.extended(ids)
-        return cls(users, catalogue, Histories.from_frame(frame, users, catalogue))
+        liked, disliked = tastes(frame, users, catalogue)
+        return cls(users, catalogue, liked.strengthened(Strength()), disliked)
 
 
 class Baseline(BaseRecommender, ABC):
@@ -91,7 +94,7 @@ class Baseline(BaseRecommender, ABC):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def fit(self, interactions: Source, items: Source | None = None) -> Self:
-        """Learn from interactions; ratings and weights are not looked at.
+        """Learn from interactions; ratings are not looked at, nor are weights but for dislikes, which are never listed.
 
         Args:
             interactions: a frame with user_id, item_id, or a path for `read_interactions`.
@@ -149,7 +152,7 @@ class Baseline(BaseRecommender, ABC):
     def _fit(self, data: TrainingData, prepared: Any) -> Self:
         self._popularity = data.histories.counts().astype(np.float32)
         self._learn(data.histories, prepared)
-        super().__init__(data.users, data.items, data.histories)
+        super().__init__(data.users, data.items, data.histories, disliked=data.disliked)
         return self
 
     @abstractmethod

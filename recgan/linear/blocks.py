@@ -35,8 +35,10 @@ class LowRank:
         return LowRank(*(np.ascontiguousarray(part[:, :rank]) for part in (self.fold, self.columns)))
 
     def queries(self, histories: Histories) -> np.ndarray:
-        """Queries of B users, (B, R) float32: the sum of the fold rows of their distinct items."""
-        return histories.sums(self.fold)
+        """Queries of B users, (B, R) float32: the sum of the fold rows of their distinct items, by weight."""
+        if histories.weights is None:
+            return histories.sums(self.fold)
+        return np.asarray(histories.weighted() @ self.fold, np.float32)
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores of every item for B users, (B, N) float32."""
@@ -70,12 +72,15 @@ class SparseRows:
 
         shape = (len(histories), histories.n_items)
         if self.decay == 1.0:
-            return histories.matrix()
+            return histories.weighted()
         age = np.repeat(histories.offsets[1:], histories.lengths) - 1 - np.arange(len(histories.items))
         keys = histories.rows * histories.n_items + histories.items
         newest = np.zeros(len(keys), bool)
         newest[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
-        return csr_matrix((self.weight(age[newest]), (histories.rows[newest], histories.items[newest])), shape=shape)
+        weights = self.weight(age[newest])
+        if histories.weights is not None:
+            weights = weights * histories.weights[newest]
+        return csr_matrix((weights, (histories.rows[newest], histories.items[newest])), shape=shape)
 
     def scores(self, histories: Histories) -> csr_matrix:
         """Scores of the neighbours for B users, (B, N) sparse float32; items without an entry score 0."""

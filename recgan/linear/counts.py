@@ -59,7 +59,7 @@ def neighbours(
 
 
 def normalised(histories: Histories, user_power: float, item_power: float, shrinkage: float = 0.0) -> csr_matrix:
-    """Interactions over powers of the counts of users and items.
+    """Interactions, by weight, over powers of the counts of users and items.
 
     Args:
         histories: interactions of U users over N items.
@@ -70,10 +70,10 @@ def normalised(histories: Histories, user_power: float, item_power: float, shrin
     Returns:
         Weights, (U, N) sparse float32.
     """
-    matrix = histories.matrix()
+    matrix = histories.weighted()
     users = np.maximum(matrix.getnnz(axis=1), 1.0) ** -user_power
     items = np.maximum(matrix.getnnz(axis=0) + shrinkage, 1.0) ** -item_power
-    matrix.data = (np.repeat(users, np.diff(matrix.indptr)) * items[matrix.indices]).astype(np.float32)
+    matrix.data = (np.repeat(users, np.diff(matrix.indptr)) * items[matrix.indices] * matrix.data).astype(np.float32)
     return matrix
 
 
@@ -87,7 +87,8 @@ def transition_counts(
 ) -> csr_matrix:
     """Decayed counts of what comes within `reach` steps after an item.
 
-    `T[i, j] = sum over users and gaps g of gap_decay^(g - 1) 1[i g steps before j] / n_u^user_power`.
+    `T[i, j] = sum over users and gaps g of gap_decay^(g - 1) w_j 1[i g steps before j] / n_u^user_power`, where w_j is
+    the weight of the later event.
 
     Args:
         histories: training interactions, oldest first.
@@ -103,6 +104,8 @@ def transition_counts(
 
     items, users = histories.items, histories.rows
     weight = np.maximum(histories.lengths, 1)[users] ** -float(user_power) * histories.decay(half_life)
+    if histories.weights is not None:
+        weight = weight * histories.weights
     parts = [csr_matrix((histories.n_items, histories.n_items), dtype=np.float64)]
     for gap in range(1, min(reach, int(histories.lengths.max(initial=0)) - 1) + 1):
         same = users[gap:] == users[:-gap]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recgan.histories import Histories
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 CELLS = 1 << 22
 """Most numbers that are held at once of history items' vectors, and of the users' equations."""
@@ -19,9 +23,9 @@ CELLS = 1 << 22
 class Factors:
     """Scores `w . columns[i]`, where w is what a history wants by least squares.
 
-    w minimises `sum over the history of (1 - w . y_h)^2 + unseen * sum over all items of (w . y_i)^2 + ridge |w|^2`,
-    the loss of iALS (Hu, Koren and Volinsky, ICDM 2008; in this form Rendle et al., RecSys 2022). There is no table of
-    users, so a new history is served like an old one.
+    w minimises `sum over the history of s_h (1 - w . y_h)^2 + unseen * sum over all items of (w . y_i)^2 + ridge
+    |w|^2`, where s_h is the weight of the event (its confidence): the loss of iALS (Hu, Koren and Volinsky, ICDM 2008;
+    in this form Rendle et al., RecSys 2022). There is no table of users, so a new history is served like an old one.
 
     Args:
         columns: item vectors y, (N, R) float32.
@@ -52,15 +56,18 @@ class Factors:
         for group in distinct.groups(able, max(1, distinct.n_items), max(1, CELLS // rank)):
             for start in range(0, len(group), most):
                 users = group[start : start + most]
-                found[users] = self._solved(*distinct.window(users, distinct.n_items))
+                items, mask = distinct.window(users, distinct.n_items)
+                weights = None if distinct.weights is None else distinct.window_weights(users, distinct.n_items)
+                found[users] = self._solved(items, mask, weights)
         return found
 
-    def _solved(self, items: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Item numbers and mask, (B, L) each -> (B, R)."""
+    def _solved(self, items: np.ndarray, mask: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """Item numbers, mask and weights, (B, L) each -> (B, R)."""
         had = torch.from_numpy(self.columns[items] * mask[..., None])  # (B, L, R)
-        equations = torch.baddbmm(self.prior, had.transpose(1, 2), had)  # (B, R, R)
+        counted = had if weights is None else had * torch.from_numpy(weights).unsqueeze(2)
+        equations = torch.baddbmm(self.prior, counted.transpose(1, 2), had)  # (B, R, R)
         root = torch.linalg.cholesky(equations)
-        return np.asarray(torch.cholesky_solve(had.sum(1).unsqueeze(2), root).squeeze(2).numpy())
+        return np.asarray(torch.cholesky_solve(counted.sum(1).unsqueeze(2), root).squeeze(2).numpy())
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores of every item for B users, (B, N) float32."""
@@ -93,11 +100,14 @@ def factors_cost(histories: Histories, rank: float) -> float:
 
 def _distinct(histories: Histories) -> Histories:
     """The histories without order, every item once."""
-    matrix = histories.matrix()
-    return Histories(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), histories.n_items)
+    return _of_matrix(histories.weighted(), histories.n_items, histories.weights is not None)
 
 
 def _transposed(histories: Histories) -> Histories:
     """Who had every item: histories of N items over U users."""
-    matrix = histories.matrix().T.tocsr()
-    return Histories(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), len(histories))
+    return _of_matrix(histories.weighted().T.tocsr(), len(histories), histories.weights is not None)
+
+
+def _of_matrix(matrix: csr_matrix, n_items: int, weighs: bool) -> Histories:
+    offsets, items = (part.astype(np.int64) for part in (matrix.indptr, matrix.indices))
+    return Histories(offsets, items, n_items, weights=matrix.data if weighs else None)

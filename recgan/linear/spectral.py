@@ -23,7 +23,7 @@ ORDER_SHRINKAGE = 5.0
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Leading eigenvalues and eigenvectors of X'X, the item-by-item co-occurrence counts.
+    """Leading eigenvalues and eigenvectors of X'X, the item-by-item co-occurrence counts, X holding the weights.
 
     Args:
         values: eigenvalues, (R,) float64, descending, all positive.
@@ -47,8 +47,8 @@ def spectrum(histories: Histories, rank: int | None = None, seed: int = 0) -> Sp
     Returns:
         The spectrum; eigenvalues that are numerically zero are left out.
     """
-    matrix = histories.matrix()
-    degrees = np.asarray(matrix.sum(axis=0), np.float64).ravel()
+    matrix = histories.weighted()
+    degrees = np.asarray(matrix.power(2).sum(axis=0), np.float64).ravel()
     most = min(rank or (histories.n_items if histories.n_items <= FULL_SPECTRUM else 512), *matrix.shape)
     if histories.n_items <= FULL_SPECTRUM:
         values, vectors = _dense_eigen(matrix)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from recgan.features import ItemTraits, likeness_space, pair_features
-from recgan.histories import Histories
+from recgan.histories import Histories, Strength
 from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import Discriminator, Generator, PreferenceEncoder
 from recgan.ranking.limits import ABSENT as ABSENT
@@ -166,6 +166,7 @@ class Blocks:
         window: most history items that the encoder reads.
         categories: unit rows of the items' categories, (N, Q) float32; Q may be 0.
         preferences: the encoder of stated categories, or None.
+        strength: what the weights of a history's events are worth.
     """
 
     generator: Generator
@@ -178,6 +179,7 @@ class Blocks:
     window: int
     categories: np.ndarray
     preferences: PreferenceEncoder | None = None
+    strength: Strength = field(default_factory=Strength)
 
     @cached_property
     def columns(self) -> np.ndarray:

@@ -43,6 +43,11 @@ class Asked:
         history, there = histories.window(np.arange(len(histories)), max(1, histories.n_items))
         return cls(histories, history, there, items, stated)
 
+    @property
+    def weights(self) -> np.ndarray:
+        """What the events of the history count, (B, L) float32; 0 where there is none."""
+        return self.histories.window_weights(np.arange(len(self.histories)), self.history.shape[1])
+
     def newest(self, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The newest items of each user, a window (B, M) and its mask, and where they stand in the whole, (B, L)."""
         items, mask = self.histories.window(np.arange(len(self.history)), most)
@@ -90,7 +95,7 @@ def dense(block: LowRank, weight: float, asked: Asked) -> Lost:
     lost = np.zeros((*asked.history.shape, asked.items.shape[1]), np.float32)
     for user, length in enumerate(asked.histories.lengths):
         lost[user, :length] = block.fold[asked.history[user, :length]] @ block.columns[asked.items[user]].T
-    lost *= np.float32(weight)
+    lost *= np.float32(weight) * asked.weights[..., None]
     return lost.sum(axis=1), lost
 
 
@@ -98,7 +103,7 @@ def factors(block: Factors, weight: float, asked: Asked) -> Lost:
     """The solution of the equations without one item, from the one with all of them (Sherman and Morrison, 1950).
 
     With the equations' matrix A, `g = A^-1 y` of an item y of the history, and the solution w, the solution without it
-    is `w - g (1 - w . y) / (1 - g . y)`.
+    is `w - s g (1 - w . y) / (1 - s g . y)`, where s is the weight of the event.
 
     Example:
         >>> block = Factors(np.eye(2, dtype=np.float32), unseen=0.5, ridge=0.5)
@@ -108,11 +113,13 @@ def factors(block: Factors, weight: float, asked: Asked) -> Lost:
     """
     had = torch.from_numpy(block.columns[asked.history] * asked.there[..., None])  # (B, L, R)
     columns = torch.from_numpy(block.columns[asked.items])  # (B, K, R)
-    root = torch.linalg.cholesky(torch.baddbmm(block.prior, had.transpose(1, 2), had))
-    wanted = torch.cholesky_solve(had.sum(1).unsqueeze(2), root)  # (B, R, 1)
-    half = torch.linalg.solve_triangular(root, had.transpose(1, 2), upper=False)  # (B, R, L)
+    share = torch.from_numpy(asked.weights).sqrt()  # (B, L)
+    counted = had * share.unsqueeze(2)
+    root = torch.linalg.cholesky(torch.baddbmm(block.prior, counted.transpose(1, 2), counted))
+    wanted = torch.cholesky_solve((counted * share.unsqueeze(2)).sum(1).unsqueeze(2), root)  # (B, R, 1)
+    half = torch.linalg.solve_triangular(root, counted.transpose(1, 2), upper=False)  # (B, R, L)
     asked_half = torch.linalg.solve_triangular(root, columns.transpose(1, 2), upper=False)  # (B, R, K)
-    factor = (1.0 - (had @ wanted).squeeze(2)) / (1.0 - half.square().sum(1))  # (B, L)
+    factor = share * (1.0 - (had @ wanted).squeeze(2)) / (1.0 - half.square().sum(1))  # (B, L)
     lost = weight * factor.unsqueeze(2) * (half.transpose(1, 2) @ asked_half)
     return (weight * (columns @ wanted).squeeze(2)).numpy(), lost.numpy()
 
@@ -130,7 +137,7 @@ def sparse(block: SparseRows, weight: float, asked: Asked) -> Lost:
     shape = (*asked.history.shape, asked.items.shape[1])
     rows = np.broadcast_to(asked.history[:, :, None], shape).ravel()
     entries = np.asarray(block.sorted_rows[rows, np.broadcast_to(asked.items[:, None], shape).ravel()])
-    entries = weight * entries.reshape(shape) * asked.there[..., None]
+    entries = weight * entries.reshape(shape) * asked.weights[..., None]
     age = np.maximum(asked.histories.lengths[:, None] - 1 - np.arange(shape[1]), 0)
     own = block.weight(age)[..., None] * entries
     gained = (block.weight(np.maximum(age - 1, 0)) - block.weight(age))[..., None] * entries

@@ -2,5 +2,6 @@
 
 from recgan.training.run import train
 from recgan.training.tuning import tune
+from recgan.training.updating import update
 
-__all__ = ["train", "tune"]
+__all__ = ["train", "tune", "update"]

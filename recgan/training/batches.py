@@ -80,6 +80,8 @@ class SplitBatches(IterableDataset[Batch]):
         items, mask = condition.window(np.arange(len(taken)), self.window)
         targets, target_mask = chosen.window(np.arange(len(taken)), int(chosen.lengths.max(initial=1)))
         arrays = {"items": items, "mask": mask, "targets": targets, "target_mask": target_mask}
+        if chosen.weights is not None:
+            arrays["target_weights"] = chosen.window_weights(np.arange(len(taken)), targets.shape[1])
         if self.trend is not None:
             arrays["when"] = self.trend.spans(np.asarray(chosen.times)[chosen.offsets[:-1]])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -145,6 +147,8 @@ class SequenceBatches(IterableDataset[Batch]):
         for group in self.random.permutation(len(groups)):
             items, mask = self.histories.window(groups[group], self.window)
             batch = {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
+            if self.histories.weights is not None:
+                batch["target_weights"] = torch.from_numpy(self.histories.window_weights(groups[group], self.window))
             if self.when is not None:
                 batch["when"] = torch.from_numpy(self.when.window(groups[group], self.window)[0])
             yield batch

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from recgan import linear
-from recgan.histories import Histories
+from recgan.histories import Histories, Strength
 from recgan.popularity import HALF_LIVES, log_popularity
 from recgan.ranking import top_items
 from recgan.training.validation import Validation
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+
+    from recgan.config import Config
+    from recgan.training.data import Data
 
 Block = TypeVar("Block")
 Scores = Callable[[Histories], np.ndarray]
@@ -45,6 +48,9 @@ FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0)
 
 FACTORS_RANKS, FACTORS_COST = (32, 512), 6e11
 """Least and most columns tried, and the operations that one fit may take."""
+
+POWERS = (0.0, 0.5, 1.0, 2.0)
+"""How far weights are heeded: powers of the weight that validation chooses from; 0 heeds none."""
 
 TRANSITIONS: Mapping[str, Sequence[float]] = {
     "history_decay": (0.6, 0.8, 0.9),
@@ -124,13 +130,17 @@ class ClosedForms:
 
     def factors(self) -> Chosen[linear.Factors]:
         """Least squares, one setting after the other changed for as long as that is better."""
-        rank = min(FACTORS["rank"] if self._affordable(FACTORS["rank"]) else FACTORS_RANKS[0], self.histories.n_items)
-        best = self._factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
+        best = self.first_factors()
         for name, factor in FACTORS_SEARCH:
             for step in (factor, 1.0 / factor):
                 while (changed := self._changed(best, name, step)).value > best.value:
                     best = changed
         return best
+
+    def first_factors(self) -> Chosen[linear.Factors]:
+        """Least squares with the settings that the search begins with."""
+        rank = min(FACTORS["rank"] if self._affordable(FACTORS["rank"]) else FACTORS_RANKS[0], self.histories.n_items)
+        return self._factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
 
     def _changed(self, best: Chosen[linear.Factors], name: str, step: float) -> Chosen[linear.Factors]:
         """The block with one setting changed, or as it is where that leaves what may be tried."""
@@ -199,6 +209,41 @@ class ClosedForms:
             dense = np.asarray(scores(query.histories), np.float32)
             rows.append(top_items(query.mask(dense), validation.k)[0])
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
+
+
+def refits(report: Mapping[str, Any], seed: int) -> dict[str, Callable[[Histories], Any]]:
+    """How the closed forms of a training are made from histories, by their names in Weights.
+
+    Args:
+        report: `info()` of the trained model, which holds the chosen settings.
+        seed: of the training.
+
+    Raises:
+        KeyError: when a setting is missing.
+    """
+    sparse = dict(report["sparse_settings"])
+    if "regularisation" in report:
+        dense: Callable[[Histories], Any] = partial(_ease, regularisation=report["regularisation"], seed=seed)
+    else:
+        dense = partial(linear.low_pass, rank=report["rank"], seed=seed)
+    return {
+        "dense": dense,
+        "factors": partial(_factors, seed=seed, **report["factors_settings"]),
+        "sparse": partial(_transitions if "history_decay" in sparse else linear.neighbours, **sparse),
+        "popularity": partial(log_popularity, half_life=report["half_life"]),
+    }
+
+
+def strengthened(data: Data, config: Config) -> Data:
+    """The data with strengths in the place of weights, by the rule under which least squares serve validation best."""
+    weights = data.whole.weights
+    if weights is None:
+        return data.strengthened(Strength())
+    mean, tried = float(weights.mean()), []
+    for power in POWERS:
+        some = data.strengthened(Strength(mean, power))
+        tried.append((ClosedForms(some.histories, some.validation, config.seed).first_factors().value, some))
+    return max(tried, key=lambda one: one[0])[1]
 
 
 def _ease(histories: Histories, regularisation: float, seed: int) -> linear.LowRank:

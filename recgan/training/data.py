@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ import pandas as pd
 from recgan.config import Config
 from recgan.errors import DataError
 from recgan.features import user_profiles
-from recgan.histories import Histories
-from recgan.interactions import read_interactions
+from recgan.histories import Histories, Strength, tastes
+from recgan.interactions import by_taste, read_interactions
 from recgan.items import read_items, read_users
 from recgan.ranking import Query
 from recgan.schema import ITEM, USER
@@ -33,6 +33,8 @@ class Data:
         item_table: one row an item, in the order of the numbers.
         validation: what weights and epochs are chosen on.
         whole: all interactions; more than `histories` where the validation was carved from them.
+        disliked: what must never be listed to the users; None for nothing.
+        strength: what the weights of events are worth, as far as it is known.
     """
 
     users: Vocabulary
@@ -42,12 +44,30 @@ class Data:
     item_table: pd.DataFrame
     validation: Validation
     whole: Histories
+    disliked: Histories | None = None
+    strength: Strength = field(default_factory=Strength)
+
+    def strengthened(self, rule: Strength) -> Data:
+        """The same with strengths in the place of the weights."""
+        query = self.validation.query
+        query = replace(query, histories=query.histories.strengthened(rule))
+        histories, whole = self.histories.strengthened(rule), self.whole.strengthened(rule)
+        return replace(
+            self,
+            histories=histories,
+            validation=replace(self.validation, query=query),
+            whole=histories if self.whole is self.histories else whole,
+            strength=rule,
+        )
 
 
 def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | None, config: Config) -> Data:
     """Read the tables of a run; arguments and errors as in `train`."""
     frame = read_interactions(interactions)
-    user_vocabulary, item_vocabulary = Vocabulary.of(frame[USER]), Vocabulary.of(frame[ITEM])
+    liked = by_taste(frame)[0]
+    user_vocabulary, item_vocabulary = Vocabulary.of(frame[USER]), Vocabulary.of(liked[ITEM])
+    if liked.empty:
+        raise DataError("interactions: no row has a weight above 0, so nobody likes anything")
     if len(item_vocabulary) < 2:
         raise DataError("interactions: one single item leaves nothing to choose from")
     item_table = pd.DataFrame({ITEM: item_vocabulary.all_ids})
@@ -56,13 +76,20 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         item_table = item_table.merge(described, on=ITEM, how="left")
     user_table = None if users is None else _same_ids(read_users(users), user_vocabulary, USER, "users")
     profiles = user_profiles(user_table, user_vocabulary.all_ids)
-    whole = Histories.from_frame(frame, user_vocabulary, item_vocabulary)
+    whole, disliked = tastes(frame, user_vocabulary, item_vocabulary)
+    if whole.weights is not None and np.ptp(whole.weights) == 0.0:
+        whole = whole.strengthened(Strength())
+    least = 0.0 if whole.weights is None else float(whole.weights.mean())
     if validation is None:
         kept, hidden = carve(whole, config.max_validation_users, config.seed)
+        if hidden.weights is not None:
+            hidden = hidden.part(hidden.weights >= least)
         chosen = np.flatnonzero(hidden.lengths)
-        query = Query(kept.take(chosen), kept.take(chosen), profiles[chosen])
+        history = kept.take(chosen)
+        blocked = history if disliked is None else history.joined(disliked.take(chosen))
+        query = Query(history, blocked, profiles[chosen])
         inner = Validation(query, hidden.take(chosen), hidden.lengths[chosen], config.metric)
-        return Data(user_vocabulary, item_vocabulary, kept, profiles, item_table, inner, whole)
+        return Data(user_vocabulary, item_vocabulary, kept, profiles, item_table, inner, whole, disliked)
     inner = from_holdout(
         validation,
         item_vocabulary,
@@ -70,8 +97,9 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         config.metric,
         config.max_validation_users,
         config.seed,
+        least,
     )
-    return Data(user_vocabulary, item_vocabulary, whole, profiles, item_table, inner, whole)
+    return Data(user_vocabulary, item_vocabulary, whole, profiles, item_table, inner, whole, disliked)
 
 
 def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:

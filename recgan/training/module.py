@@ -137,24 +137,32 @@ class ConditionalGAN(pl.LightningModule):
             targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
             there = torch.ones_like(targets, dtype=torch.bool)
             when = batch["when"][batch["mask"]] if self.trend is not None else None
-            return self._softmax(generator.wanted(states), targets, there, None, when)
+            weights = batch["target_weights"][batch["mask"]].unsqueeze(1) if "target_weights" in batch else None
+            return self._softmax(generator.wanted(states), targets, there, None, when, weights)
         condition = generator.condition(batch["items"], batch["mask"])
         targets, mask = batch["targets"], batch["target_mask"]
-        return self._softmax(generator.wanted(condition), targets, mask, batch, batch.get("when"))
+        weights = batch.get("target_weights")
+        return self._softmax(generator.wanted(condition), targets, mask, batch, batch.get("when"), weights)
 
     def _softmax(
-        self, wanted: Tensor, targets: Tensor, mask: Tensor, batch: Batch | None, when: Tensor | None
+        self,
+        wanted: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        batch: Batch | None,
+        when: Tensor | None,
+        weights: Tensor | None,
     ) -> Tensor:
         vectors = self.generator.item_vectors()
         if self.full_softmax:
             logits = self._in_fashion(wanted @ vectors.T, when)
-            return losses.ranking_loss(_without_history(logits, batch), targets, mask)
+            return losses.ranking_loss(_without_history(logits, batch), targets, mask, weights)
         pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
         chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
         if when is not None and self.trend is not None:
             chosen = chosen + self.trend[when.unsqueeze(1), targets]
         rest = self._in_fashion(wanted @ vectors[pool].T, when, pool)
-        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors))
+        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors), weights)
 
     def _in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
         """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""

@@ -108,7 +108,10 @@ class Phases:
 
     def tuned(self, blocks: Blocks, best_epoch: int) -> Blocks:
         """The generator after some more epochs on all interactions; as it was where Ctrl-C came before their end."""
-        epochs = math.ceil(best_epoch * REFIT_SHARE)
+        return self.more_epochs(blocks, math.ceil(best_epoch * REFIT_SHARE))
+
+    def more_epochs(self, blocks: Blocks, epochs: int) -> Blocks:
+        """The generator after so many more epochs on all interactions, or as it was after Ctrl-C."""
         batches = self._batches(self.data.whole)
         if not epochs or not blocks.weights.generated or self.stopped:
             return blocks

@@ -16,7 +16,7 @@ from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.features import ItemTraits, category_flags, category_matrix
-from recgan.histories import Histories, fingerprint
+from recgan.histories import Histories, Strength, fingerprint
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import popularity_spread
 from recgan.progress import Progress
@@ -26,7 +26,7 @@ from recgan.splits import Holdout
 from recgan.tables import Source
 from recgan.training import judging
 from recgan.training.checkpoints import Checkpoints
-from recgan.training.closed import ClosedForms
+from recgan.training.closed import ClosedForms, strengthened
 from recgan.training.data import Data, read_data
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
@@ -74,7 +74,7 @@ def train(
     config = settled(config, seed)
     data = read_data(interactions, items, users, validation, config)
     with Progress(config.progress) as progress, seeded(config.seed):
-        return Run(data, config, progress, started).recommender()
+        return Run(strengthened(data, config), config, progress, started).recommender()
 
 
 def settled(config: Config | None, seed: int | None) -> Config:
@@ -125,10 +125,21 @@ class Run:
             "data": fingerprint(data.whole),
             "interrupted": self.phases.stopped,
         }
+        if data.strength != Strength():
+            self.report["strength"] = vars(data.strength)
         if self.phases.stopped:
             warnings.warn(INTERRUPTED.format(*self.phases.stopped), stacklevel=3)
         return Recommender(
-            data.users, data.items, data.whole, data.profiles, data.item_table, blocks, judge, config, self.report
+            data.users,
+            data.items,
+            data.whole,
+            data.profiles,
+            data.item_table,
+            blocks,
+            judge,
+            config,
+            self.report,
+            data.disliked,
         )
 
     def _closed_forms(self) -> Blocks:
@@ -164,7 +175,8 @@ class Run:
         self.phases = Phases(
             data, config, made, alone, half_life, strongest, self.progress, checkpoints=self.checkpoints
         )
-        return Blocks(generator, *closed, self.popularity.block, alone, noise, made.window, categories)
+        popularity, strength = self.popularity.block, data.strength
+        return Blocks(generator, *closed, popularity, alone, noise, made.window, categories, strength=strength)
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
         trained, self.report["ranking"] = self.phases.ranking(blocks)

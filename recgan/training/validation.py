@@ -11,9 +11,10 @@ import pandas as pd
 
 from recgan import metrics
 from recgan.foreign import as_frame
-from recgan.histories import Histories
+from recgan.histories import Histories, tastes
+from recgan.interactions import by_taste
 from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, fading, top_items
-from recgan.schema import USER
+from recgan.schema import ITEM, USER, WEIGHT
 from recgan.splits import Holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
@@ -123,6 +124,7 @@ def from_holdout(
     metric: str,
     most_users: int,
     seed: int,
+    least: float = 0.0,
 ) -> Validation:
     """Validation from the caller's holdout; users without truth are left out.
 
@@ -133,19 +135,22 @@ def from_holdout(
         metric: what is maximised.
         most_users: most users that are read, drawn at random.
         seed: of the draw.
+        least: weight from which an event of the truth counts, where it has weights.
 
     Returns:
         The validation.
     """
-    asked = as_frame(holdout.truth)
+    asked = by_taste(as_frame(holdout.truth))[0]
+    asked = asked[asked[WEIGHT] >= least] if WEIGHT in asked.columns else asked
     users = Vocabulary.of(asked[USER])
     drawn = np.sort(np.random.default_rng(seed).permutation(len(users))[:most_users])
     users = Vocabulary(users.ids(drawn), USER)
-    history = Histories.from_frame(as_frame(holdout.history), users, items)
-    truth = Histories.from_frame(asked, users, items)
+    history, disliked = tastes(as_frame(holdout.history), users, items)
+    truth = Histories.from_frame(asked[[USER, ITEM]], users, items)
     row = users.numbers(asked[USER])
     relevant = np.bincount(row[row != UNKNOWN], minlength=len(users))
-    query = Query(history, history, profiles_of(users.all_ids))
+    blocked = history if disliked is None else history.joined(disliked)
+    query = Query(history, blocked, profiles_of(users.all_ids))
     return Validation(query, truth, relevant, metric)
 
 

@@ -1,0 +1,148 @@
+"""New events in a trained model: what is exact, what stays, what is refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted import planted
+
+import recgan
+from recgan.errors import ArtifactError, ConfigError, DataError
+from recgan.histories import Histories
+from recgan.training.closed import refits
+from recgan.vocabulary import Vocabulary
+
+
+def parts(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What comes before an update and after it: new rows of known users, and two users who are new."""
+    later = np.random.default_rng(5).random(len(frame)) < 0.2
+    new = frame["user_id"].isin([3, 7])
+    return frame[~later & ~new], frame[later | new]
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return planted(n_users=80, n_items=40, n_groups=4, noise=0.1, seed=0)
+
+
+@pytest.fixture(scope="module")
+def old(frame, small_config):
+    return recgan.train(parts(frame)[0], config=small_config.changed(epochs=4, game_steps=0))
+
+
+@pytest.fixture(scope="module")
+def new(frame, old):
+    return recgan.update(old, parts(frame)[1])
+
+
+def test_closed_forms_are_those_of_all_events(frame, old, new):
+    both = pd.concat(parts(frame))
+    histories = Histories.from_frame(both, Vocabulary(new.users, "user_id"), Vocabulary(new.items, "item_id"))
+    np.testing.assert_array_equal(new._histories.items, histories.items)
+    np.testing.assert_array_equal(new._histories.offsets, histories.offsets)
+    fits = refits(old.info(), old.info()["config"]["seed"])
+    np.testing.assert_array_equal(new._blocks.popularity, fits["popularity"](histories))
+    weights = old.info()["weights"]
+    assert any(weights[name] for name in ("dense", "factors", "sparse"))
+    for name in ("dense", "factors"):
+        if weights[name]:
+            np.testing.assert_array_equal(getattr(new._blocks, name).columns, fits[name](histories).columns)
+    if weights["sparse"]:
+        assert (new._blocks.sparse.rows != fits["sparse"](histories).rows).nnz == 0
+    np.testing.assert_array_equal(new._judge.traits.popularity.argsort()[-1:], histories.counts().argsort()[-1:])
+
+
+def test_the_settings_of_training_are_found_again(frame, old):
+    """Where nothing is new, the refitted blocks are those that training made."""
+    first = parts(frame)[0]
+    again = recgan.update(old, first)
+    pd.testing.assert_frame_equal(again.recommend_batch(n=8), old.recommend_batch(n=8), rtol=1e-4)
+
+
+def test_new_users_are_known_and_nothing_seen_is_listed(frame, old, new):
+    assert set(new.users) == set(frame["user_id"])
+    assert new.users.tolist()[: len(old.users)] == old.users.tolist()
+    lists = new.recommend_batch(n=40, on_unknown="raise")
+    assert lists.merge(frame, on=["user_id", "item_id"]).empty
+    own = new.recommend(3, 3)["item_id"] % 4 == 3 % 4
+    assert own.mean() > 0.6
+    assert new.info()["updates"] == [{"interactions": len(parts(frame)[1]), "new_users": 2, "fine_tuned": False}]
+    assert new.info()["data"]["users"] == 80
+
+
+def test_the_old_model_stays_and_the_generator_with_it(frame, old, new):
+    before = old.recommend_batch(n=5)
+    tuned = recgan.update(old, parts(frame)[1], fine_tune=True)
+    assert old.recommend_batch(n=5).equals(before)
+    assert "updates" not in old.info()
+    assert new.item_vectors().equals(old.item_vectors())
+    assert not tuned.item_vectors().equals(old.item_vectors())
+    assert tuned.info()["updates"][0]["fine_tuned"] is True
+
+
+def test_an_updated_model_can_be_saved_and_updated_again(frame, new, tmp_path):
+    new.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert loaded.recommend_batch(n=5).equals(new.recommend_batch(n=5))
+    more = pd.DataFrame({"user_id": [99, 3], "item_id": [7, 8]})
+    third, fourth = (recgan.update(one, more) for one in (new, loaded))
+    assert third.recommend_batch(n=5).equals(fourth.recommend_batch(n=5))
+    assert [one["new_users"] for one in third.info()["updates"]] == [2, 1]
+
+
+def test_events_find_their_place_in_time(small_config):
+    frame = planted(30, 20, 2, 0.0, 0, ordered=True)
+    model = recgan.train(frame, config=small_config.changed(epochs=1, game_steps=0))
+    own = model._histories.of(0)
+    times = frame.loc[frame["user_id"] == 0].set_index("item_id")["timestamp"]
+    again, late = int(own[0]), int(np.setdiff1d(np.arange(20), own)[0])
+    rows = pd.DataFrame({"user_id": 0, "item_id": [again, late], "timestamp": [times.max() + 9, times.min() - 9]})
+    changed = recgan.update(model, rows)._histories
+    assert changed.of(0).tolist() == [late, *own[1:].tolist(), again]
+    assert changed.clock
+    with pytest.raises(DataError, match="'timestamp' missing"):
+        recgan.update(model, rows.drop(columns="timestamp"))
+
+
+def test_without_a_clock_new_events_come_last(small_config):
+    frame = planted(30, 20, 2, 0.0, 0, ordered=True).rename(columns={"timestamp": "position"})
+    model = recgan.train(frame, config=small_config.changed(epochs=1, game_steps=0))
+    own = model._histories.of(0)
+    others = np.setdiff1d(np.arange(20), own)[:2].tolist()
+    rows = pd.DataFrame({"user_id": [0, 0], "item_id": others, "position": [2, 1]})
+    assert recgan.update(model, rows)._histories.of(0).tolist() == [*own.tolist(), *others[::-1]]
+    last = recgan.update(model, rows.drop(columns="position"))._histories
+    assert last.of(0).tolist() == [*own.tolist(), *others]
+
+
+def test_likes_become_dislikes_and_back(old):
+    user, item = int(old.users[0]), int(old.items[old._histories.of(0)[0]])
+    change = pd.DataFrame({"user_id": [user], "item_id": [item], "weight": [-1.0]})
+    disliking = recgan.update(old, change)
+    assert item not in disliking._histories.of(0)
+    assert item not in set(disliking.recommend(user, 40, filter_seen=False)["item_id"])
+    liking = recgan.update(disliking, change.assign(weight=1.0))
+    assert item in liking._histories.of(0)
+    assert liking._disliked is None
+
+
+def test_what_cannot_be_updated(frame, old):
+    with pytest.warns(UserWarning, match=r"1 of 2 rows have one of 1 items .* such as 777; they are left out"):
+        some = recgan.update(old, pd.DataFrame({"user_id": [1, 1], "item_id": [777, 2]}))
+    assert 777 not in set(some.items)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recgan.update(old, pd.DataFrame({"user_id": [1], "item_id": [2]}))
+    with pytest.raises(DataError, match="knows none of the items"):
+        recgan.update(old, pd.DataFrame({"user_id": [1], "item_id": [777]}))
+    with pytest.raises(DataError, match="user_id holds ids such as 'a', the model knows ids such as 0"):
+        recgan.update(old, pd.DataFrame({"user_id": ["a"], "item_id": [2]}))
+    with pytest.raises(ConfigError, match="a Recommender, not str"):
+        recgan.update("model", frame)
+    nameless = recgan.update(old, frame)
+    del nameless._report["factors_settings"]
+    with pytest.raises(ArtifactError, match="how its closed forms were fitted .*factors_settings"):
+        recgan.update(nameless, frame)
