@@ -187,10 +187,16 @@ class Histories:
         return Histories(offsets, self.items[where], self.n_items, times, self.clock, weights)
 
     def joined(self, other: Histories) -> Histories:
-        """Every user's items followed by those of another table of the same users, without times and weights."""
-        rows = np.concatenate([self.rows, other.rows])
-        items = np.concatenate([self.items, other.items])[np.argsort(rows, kind="stable")]
-        return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items)
+        """Every user's items followed by those of another table, without times; rows without a weight count 1."""
+        order = np.argsort(np.concatenate([self.rows, other.rows]), kind="stable")
+        items = np.concatenate([self.items, other.items])[order]
+        weights = None
+        if self.weights is not None or other.weights is not None:
+            ones = [
+                np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (self, other)
+            ]
+            weights = np.concatenate(ones)[order]
+        return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items, weights=weights)
 
     def part(self, kept: np.ndarray) -> Histories:
         """The same users with only the rows marked in `kept`, (rows,) bool."""

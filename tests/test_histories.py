@@ -154,3 +154,9 @@ def test_a_fingerprint_tells_histories_apart(some, data):
     other = [*some[:user], [*some[user], 3], *some[user + 1 :]]
     assert fingerprint(of(other))["sha256"] != one["sha256"]
     assert fingerprint(of([*some, []]))["sha256"] != one["sha256"]
+
+
+def test_joined_keeps_weights_and_counts_others_once():
+    weighted = replace(of([[1, 2], [3]]), weights=np.array([2.0, 3.0, 4.0], np.float32))
+    assert weighted.joined(of([[4], [5, 6]])).weights.tolist() == [2.0, 3.0, 1.0, 4.0, 1.0, 1.0]
+    assert of([[4]]).joined(of([[5]])).weights is None
