@@ -39,7 +39,7 @@ def described(folder):
 
 
 def test_what_is_written_today_is_kept(tmp_path):
-    """Fails where something new is written: then `scripts/fixture.py` is to be run once more."""
+    """Fails where something new is written: then run `scripts/fixture.py` once more, and name what it made above."""
     recgan.Recommender.load(NEWEST / "model").save(tmp_path / "model")
     assert described(tmp_path / "model") == described(NEWEST / "model")
     assert json.loads((NEWEST / "model" / artifact.MANIFEST).read_text("utf-8"))["format"] == artifact.FORMAT
