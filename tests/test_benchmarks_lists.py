@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
 import dial_curves
 import generator
+import long_tail
 import tested
 
 USERS, ITEMS = 150, 80
@@ -148,3 +149,33 @@ def test_the_dial_is_held_against_the_best_knob_of_an_axis_whichever_it_is():
     assert beside["diversity, vectors"] == pytest.approx([0.0, -0.2])
     assert beside["coverage"] == pytest.approx([0.0, 0.0])
     assert beside["novelty"] == pytest.approx([0.0, 0.1])
+
+
+def test_long_tail(data, tmp_path, capsys):
+    options = [
+        "--data",
+        str(data),
+        "--set",
+        "ml-1m",
+        "--quick",
+        "--rivals",
+        "EASE",
+        "--models",
+        str(tmp_path / "models"),
+    ]
+    assert long_tail.main([*options, "--out", str(tmp_path / "tail.json"), "--table", "markdown"]) == 0
+    curves = json.loads((tmp_path / "tail.json").read_text(encoding="utf-8"))["curves"]
+    first = [curve["points"][0] for name, curve in curves.items() if name.startswith("recgan")]
+    assert all(point == first[0] for point in first)
+    costly, free = (curves["recgan, popularity="]["points"][place] for place in (-1, 0))
+    assert costly[3] < free[3]
+    assert "Share of the tail (%) at equal accuracy" in capsys.readouterr().out
+
+
+def test_the_tail_at_equal_accuracy_lies_on_the_pieces_of_the_curve():
+    points = [[1.0, 0.1], [0.9, 0.3], [0.8, 0.2]]
+    curves = {"recgan, popularity=": {"points": points}, "worse": {"points": [[0.94, 0.5]]}}
+    found = long_tail.at_equal(curves)
+    assert found["recgan, popularity="] == pytest.approx([10.0, 12.0, 14.0, 20.0, 30.0])
+    assert np.isnan(found["worse"][:4]).all()
+    assert found["worse"][4] == pytest.approx(50.0)

@@ -105,10 +105,16 @@ def best(query: Query, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, np.take_along_axis(masked, order, 1)
 
 
+def filled(numbers: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns in which every user has an item: in a small catalogue less than K."""
+    width = int(np.isfinite(scores).sum(axis=1).min())
+    return numbers[:, :width], scores[:, :width]
+
+
 def spread(scores: np.ndarray) -> np.ndarray:
     """Deviation of every user's K best scores, (B,)."""
     there = np.isfinite(scores)
-    return np.asarray(np.nan_to_num(np.where(there, scores, np.nan).std(axis=1)))
+    return np.asarray(np.nanstd(np.where(there, scores, np.nan), axis=1))
 
 
 def whole(search: Search, users: Users) -> list[list[float]]:
@@ -118,7 +124,7 @@ def whole(search: Search, users: Users) -> list[list[float]]:
 
 def among_best(search: Search, users: Users) -> list[list[float]]:
     """Popularity is charged among the K best, which stay the same."""
-    numbers, scores = search(0.0)
+    numbers, scores = filled(*search(0.0))
     popular = log_popularity(users.train, None)[numbers] * spread(scores)[:, None]
     return [
         users.point(np.take_along_axis(numbers, np.argsort(-(scores - cost * popular), axis=1, kind="stable"), 1))
@@ -128,7 +134,7 @@ def among_best(search: Search, users: Users) -> list[list[float]]:
 
 def mixed(search: Search, users: Users) -> list[list[float]]:
     """Head, middle and tail of a list follow those of the user's history, one place after the other (Steck 2018)."""
-    numbers, scores = search(0.0)
+    numbers, scores = filled(*search(0.0))
     merit = (scores - scores.mean(axis=1, keepdims=True)) / np.maximum(spread(scores), 1e-9)[:, None]
     votes = np.eye(len(bias.PARTS))[bias.parts(users.popularity)]
     return [users.point(np.take_along_axis(numbers, _greedy(merit, numbers, users, votes, mix), 1)) for mix in MIXES]
