@@ -144,5 +144,5 @@ def test_what_cannot_be_updated(frame, old):
         recgan.update("model", frame)
     nameless = recgan.update(old, frame)
     del nameless._report["factors_settings"]
-    with pytest.raises(ArtifactError, match="how its closed forms were fitted .*factors_settings"):
+    with pytest.raises(ArtifactError, match=r"how its closed forms were fitted .*factors_settings"):
         recgan.update(nameless, frame)
