@@ -21,7 +21,7 @@ from recgan.foreign import as_frame
 from recgan.interactions import read_interactions
 from recgan.recommender import Recommender
 from recgan.remote import fetched, is_url, local_path
-from recgan.schema import ITEM, USER, order_column
+from recgan.schema import ITEM, USER, WEIGHT, order_column
 from recgan.serving import _id_series, _refuse_repeats, _unknown_users
 
 
@@ -159,7 +159,8 @@ def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any
     hashed["histories"] = None
     if histories is not None:
         order = order_column(histories)
-        hashed["histories"] = table_hash(histories[[USER, ITEM, *([order] if order else [])]])
+        heeded = [name for name in (USER, ITEM, order, WEIGHT) if name in histories.columns]
+        hashed["histories"] = table_hash(histories[heeded])
     rules = options["rules"].model_dump()
     hashed["pinned"] = None if rules["pinned"] is None else json_hash(_pinned_text(rules["pinned"]))
     del rules["pinned"]

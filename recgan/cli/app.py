@@ -18,6 +18,7 @@ from recgan.cli.judging import compare, evaluate
 from recgan.cli.making import demo, report, train
 from recgan.cli.moods import moods, uncertainty
 from recgan.cli.serving import batch, recommend
+from recgan.cli.updating import update
 
 app = typer.Typer(
     cls=Guarded, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -26,6 +27,7 @@ app.add_typer(data_app, name="data")
 EXAMPLES: dict[Callable[..., None], str] = {
     demo: "recgan demo --out demo",
     train: "recgan train ratings.csv --out model --items films.csv --min-rating 4",
+    update: "recgan update model new.csv --out model-2",
     recommend: "recgan recommend model 42 -n 20 --format csv",
     explain: "recgan explain model 42 50",
     batch: "recgan batch model --out lists --shards 16 --workers 4",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,13 +47,14 @@ def fetch(
     print(fetch_dataset(name, cache))
 
 
-def read_data(source: str, columns: dict[str, str], min_rating: float | None) -> Tables:
+def read_data(source: str, columns: dict[str, str], min_rating: float | None, **options: Any) -> Tables:
     """Interactions from a path or by the name of a public data set, with the items and users that come with it.
 
     Args:
         source: a path, else a name.
         columns: names in the table to canonical names.
         min_rating: rows with a lower rating are dropped.
+        options: others of `read_interactions`.
 
     Returns:
         Interactions, items and users; the last two are None where only a path is given.
@@ -65,10 +66,10 @@ def read_data(source: str, columns: dict[str, str], min_rating: float | None) ->
     from recgan.interactions import read_interactions
 
     if Path(source).expanduser().exists():
-        return read_interactions(source, columns, min_rating), None, None
+        return read_interactions(source, columns, min_rating, **options), None, None
     if source not in dataset_names():
         raise DataError(
             f"{source}: there is no such file or folder, and no data set of that name in `recgan data list`"
         )
     known = load_dataset(source)
-    return read_interactions(known.interactions, columns, min_rating), known.items, known.users
+    return read_interactions(known.interactions, columns, min_rating, **options), known.items, known.users

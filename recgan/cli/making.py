@@ -34,6 +34,10 @@ def train(
     column: Annotated[
         list[str] | None, typer.Option(help="A column's name in DATA and its meaning: uid=user_id. Repeatable.")
     ] = None,
+    event: Annotated[
+        list[str] | None, typer.Option(help="A kind of event and its weight: buy=5, dislike=-1. Repeatable.")
+    ] = None,
+    max_dislike_rating: Annotated[float | None, typer.Option(help="Rows rated so or lower are dislikes.")] = None,
     log_dir: Annotated[Path | None, typer.Option(help="Folder for CSV and TensorBoard logs.")] = None,
     checkpoint_dir: Annotated[
         Path | None, typer.Option(help="Folder that keeps the training; run the same command again to go on.")
@@ -44,10 +48,11 @@ def train(
     What each part of the model is worth on validation data goes to stdout. Ctrl-C writes what has been learned, and
     exits with 130.
     """
-    columns = _columns(column or [])
-    _check_place(out)
+    columns = columns_of(column or [])
+    check_model_place(out)
     settings = _settings(config, log_dir=log_dir, checkpoint_dir=checkpoint_dir)
-    interactions, known_items, known_users = read_data(data, columns, min_rating)
+    heeded = {"weights": weights_of(event or []), "max_dislike_rating": max_dislike_rating}
+    interactions, known_items, known_users = read_data(data, columns, min_rating, **heeded)
     from recgan.training import train as train_model
 
     model = train_model(
@@ -99,7 +104,22 @@ def offered(path: Path | None, model: Recommender) -> pd.Series | None:
     return matched(read_items(path)["item_id"], model.items, str(path))
 
 
-def _columns(pairs: list[str]) -> dict[str, str]:
+def weights_of(pairs: list[str]) -> dict[str, float] | None:
+    """Weights of events from values such as buy=5; None where there is none."""
+    weights = {}
+    for pair in pairs:
+        name, _, weight = pair.rpartition("=")
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            name = ""
+        if not name:
+            raise typer.BadParameter(f"{pair!r} is no NAME=WEIGHT, such as buy=5", param_hint="'--event'")
+    return weights or None
+
+
+def columns_of(pairs: list[str]) -> dict[str, str]:
+    """Names in a table to canonical names, from values such as uid=user_id."""
     columns = {}
     for pair in pairs:
         name, sign, meaning = pair.rpartition("=")
@@ -109,7 +129,7 @@ def _columns(pairs: list[str]) -> dict[str, str]:
     return columns
 
 
-def _check_place(out: Path) -> None:
+def check_model_place(out: Path) -> None:
     """Refuse before the training what would be refused after it."""
     is_model = (out / "manifest.json").is_file()
     if out.exists() and not is_model and (not out.is_dir() or any(out.iterdir())):

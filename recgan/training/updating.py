@@ -81,8 +81,11 @@ def _readable(model: Recommender, frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of known items."""
     for column, vocabulary in ((USER, model._users), (ITEM, model._items)):
         if not vocabulary.same_type(frame[column]):
-            ids = f"{shown(frame[column].tolist()[0])}, the model knows ids such as {shown(vocabulary.ids([0])[0])}"
-            raise DataError(f"new_interactions: {column} holds ids such as {ids}; convert one of them")
+            new, known = (shown(ids.tolist()[0]) for ids in (frame[column], vocabulary.ids([0])))
+            raise DataError(
+                f"new_interactions: {column} holds ids such as {new}, the model knows ids such as {known}; convert one "
+                "of them"
+            )
     if model._histories.clock and TIMESTAMP not in frame.columns:
         raise DataError("new_interactions: column 'timestamp' missing; the model was trained with one")
     strange = model._items.numbers(frame[ITEM]) == UNKNOWN
