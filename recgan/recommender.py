@@ -16,8 +16,8 @@ from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.explaining import Explaining
 from recgan.histories import Histories, Strength, fingerprint
-from recgan.index import ItemIndex
-from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
+from recgan.index import ItemIndex, Kind
+from recgan.ranking import ABSENT, Blocks, Judge, Near, Query, Ranker, Search
 from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
@@ -39,6 +39,7 @@ class Recommender(Explaining):
         config: settings of the training run.
         report: what training measured; JSON values.
         disliked: what must never be listed to the known users; None for nothing.
+        near: an approximate search for stage one; None for the exact one.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Recommender(Explaining):
         config: Config,
         report: dict[str, Any],
         disliked: Histories | None = None,
+        near: Near | None = None,
     ) -> None:
         super().__init__(users, items, histories, profiles, disliked)
         self._item_table = item_table
@@ -60,7 +62,7 @@ class Recommender(Explaining):
         self._judge = judge
         self._config = config
         self._report = report
-        self._ranker = Ranker(blocks, judge, config.n_candidates)
+        self._ranker = Ranker(blocks, judge, config.n_candidates, near)
 
     def _check_popularity(self, popularity: Any) -> float:
         number = isinstance(popularity, (int, float, np.number)) and not isinstance(popularity, bool)
@@ -81,12 +83,35 @@ class Recommender(Explaining):
         return self._item_table.copy()
 
     def info(self) -> dict[str, Any]:
-        """Settings, sizes, versions, and what training measured: ablation, weights, curves, alarms.
+        """Settings, sizes, versions, what training measured (ablation, weights, curves, alarms), the search's recall.
 
         Returns:
             A dictionary of JSON values; changing it does not change the model.
         """
-        return storage.copied({"config": self._config.model_dump(), **self._report})
+        near = self._ranker.near
+        search = {} if near is None else {"search": near.measured}
+        return storage.copied({"config": self._config.model_dump(), **self._report, **search})
+
+    def with_search(self, kind: Kind, recall: float = 0.95) -> Recommender:
+        """A model whose first stage searches approximately, for catalogues beyond a hundred thousand items.
+
+        The least effort that finds so many of the exact search's candidates is looked for on some users; the recall on
+        others is measured and told by `info()["search"]`. Lists stay full, and the second stage, filters and rules are
+        as before; what `items` limits is searched exactly. The index lives in memory only: `save` does not write it.
+
+        Args:
+            kind: "ivf", cells of k-means, built in seconds to minutes; or "hnsw", a graph: slower to build, faster.
+            recall: the share of the `n_candidates` best by the blocks' columns that it has to find, at most 1.
+
+        Returns:
+            The new model; this one stays exact.
+
+        Raises:
+            ConfigError: for another kind or recall, or when the index does not come as near.
+        """
+        near = Near.of(self._blocks, self._histories, Search(kind, recall), self._config.n_candidates)
+        parts = (self._users, self._items, self._histories, self._profiles, self._item_table)
+        return type(self)(*parts, self._blocks, self._judge, self._config, self._report, self._disliked, near)
 
     def score(self, user_id: Any, item_ids: Any) -> pd.DataFrame:
         """Relevance of given items for one user, whether seen or not.
@@ -220,6 +245,7 @@ class Recommender(Explaining):
             self._config,
             report,
             None if self._disliked is None else self._disliked.take(kept),
+            self._ranker.near,
         )
 
     def save(self, folder: str | Path) -> None:

@@ -3,6 +3,7 @@
 from recgan.ranking.arranging import Dial, arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights, fading
 from recgan.ranking.limits import Classes, Pins
+from recgan.ranking.near import Near, Search
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
 from recgan.ranking.top import top_items
 
@@ -14,9 +15,11 @@ __all__ = [
     "Classes",
     "Dial",
     "Judge",
+    "Near",
     "Pins",
     "Query",
     "Ranker",
+    "Search",
     "Weights",
     "arranged",
     "fading",

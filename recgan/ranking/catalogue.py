@@ -112,15 +112,20 @@ class Catalogue:
             kept.append(groups.reaching(np.maximum(bound, LOWEST), first))
         return Pairs.joined(kept)
 
-    def _exact(self, queries: np.ndarray, pairs: Pairs) -> Pairs:
-        """The pairs with their inner products; of one pair they do not hang on the others."""
-        counts = np.bincount(pairs.rows, minlength=len(queries))
-        items = padded(pairs.rows, pairs.items, len(queries), 1, 0)
+    def scores(self, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Inner products of queries (B, Q) with items (B, K), (B, K) float32; one does not hang on the others."""
         values = np.empty(items.shape, np.float32)
         step = max(1, GATHERED // max(1, items.shape[1] * queries.shape[1]))
         for first in range(0, len(items), step):
             some = slice(first, first + step)
             vectors = self._columns.take(items[some], axis=0)
             np.einsum("bkq,bq->bk", vectors, queries[some], out=values[some])
+        return values
+
+    def _exact(self, queries: np.ndarray, pairs: Pairs) -> Pairs:
+        """The pairs with their inner products."""
+        counts = np.bincount(pairs.rows, minlength=len(queries))
+        items = padded(pairs.rows, pairs.items, len(queries), 1, 0)
+        values = self.scores(queries, items)
         there = np.arange(items.shape[1]) < counts[:, None]
         return Pairs(pairs.rows, pairs.items, values[there])

@@ -14,11 +14,14 @@ from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
 from recgan.ranking.catalogue import Catalogue
 from recgan.ranking.gate import Pool
+from recgan.ranking.near import Near, depths
 from recgan.ranking.ruling import Ruling
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
+WORTH = 8
+"""Items by the depth of a search, from which on an approximate search is asked at all."""
 SCORED_WHOLE = 1_000_000
 """Catalogues up to this size are scored whole: as exact as FAISS's flat search, and measured to be faster."""
 
@@ -30,12 +33,14 @@ class Ranker:
         blocks: the parts of stage one.
         judge: the second stage; used where its weight is not zero.
         n_candidates: K, the candidates that the second stage re-orders; independent of the list's length.
+        near: an approximate search for stage one; None for the exact one.
     """
 
-    def __init__(self, blocks: Blocks, judge: Judge | None, n_candidates: int) -> None:
+    def __init__(self, blocks: Blocks, judge: Judge | None, n_candidates: int, near: Near | None = None) -> None:
         self.blocks = blocks
         self.judge = judge
         self.n_candidates = n_candidates
+        self.near = near
 
     @cached_property
     def index(self) -> ItemIndex:
@@ -125,7 +130,7 @@ class Ranker:
         return Ruling(query, self.blocks, pool, search, n).lists()
 
     def candidates(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of stage one, exactly.
+        """The k best of stage one: exactly, or those that the approximate search finds; always k where there are k.
 
         Args:
             query: what is asked of B users.
@@ -135,17 +140,43 @@ class Ranker:
         Returns:
             Item numbers (B, <= k) int64 and scores, descending; -1 and -inf behind the end of a short list.
         """
-        whole = len(self.blocks.columns) <= SCORED_WHOLE or query.allowed is not None
-        return (self._score_whole if whole else self._search)(query, wanted, k)
+        if self.near is not None and query.allowed is None:
+            return self._near(self.near, query, wanted, k)
+        return self._exact(query, wanted, k)
+
+    def _exact(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        if len(self.blocks.columns) <= SCORED_WHOLE or query.allowed is not None:
+            return self._score_whole(query, wanted, k)
+        return self._search(self.index, query, wanted, k, k + int(query.blocked.lengths.max(initial=0)))
+
+    def _near(self, near: Near, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """What the approximate search finds; who is asked for much of the catalogue, or gets too little, exactly."""
+        n_items = len(self.blocks.columns)
+        k = min(k, n_items)
+        numbers = np.full((len(wanted), k), ABSENT, np.int64)
+        scores = np.full((len(wanted), k), -np.inf, np.float32)
+        blocked = np.diff(query.blocked.matrix().indptr)  # distinct items
+        depth = depths(k + blocked)
+        for one in np.unique(depth[depth * WORTH <= n_items]):
+            users = np.flatnonzero(depth == one)
+            numbers[users], scores[users] = self._search(near, query.take(users), wanted[users], k, int(one))
+        short = np.flatnonzero((numbers != ABSENT).sum(axis=1) < np.minimum(k, n_items - blocked))
+        if len(short):
+            numbers[short], scores[short] = self._exact(query.take(short), wanted[short], k)
+        return numbers, scores
 
     def _score_whole(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         queries, sparse = self.blocks.queries(query, wanted), self.blocks.sparse_scores(query.histories)
         return self.catalogue.best(queries, k, sparse, lambda users: query.take(users).mask)
 
-    def _search(self, query: Query, wanted: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k best of search and neighbours; exact, because the neighbours' scores are not negative."""
+    def _search(
+        self, index: ItemIndex | Near, query: Query, wanted: np.ndarray, k: int, depth: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of search and neighbours, whose scores are not negative: as exact as the index."""
         queries = self.blocks.queries(query, wanted)
-        scores, numbers = self.index.search(queries, k + int(query.blocked.lengths.max(initial=0)))
+        scores, numbers = index.search(queries, depth)
+        if isinstance(index, Near):
+            scores = np.where(numbers == ABSENT, scores, self.catalogue.scores(queries, numbers))
         sparse = self.blocks.sparse_scores(query.histories)
         if sparse is not None:
             numbers, scores = self._unite(queries, numbers, scores, sparse)

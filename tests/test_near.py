@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
+
+from untrained import Shape, untrained
+
+import recgan
+from recgan.errors import ConfigError, DataError
+from recgan.index import NearIndex
+from recgan.ranking import near
+from recgan.ranking.near import Near, Search, depths
+
+KINDS = ("ivf", "hnsw")
+
+
+@pytest.fixture(scope="module", params=["dense", "sparse", "factors"])
+def exact(request):
+    return untrained(Shape(3000, 80, 16, linear=request.param, judge=request.param == "dense", history=20))
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request, exact):
+    return exact.with_search(request.param, recall=0.9)
+
+
+def ids(frame):
+    return frame["item_id"].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wanted", [0.3, 0.9, 1.0])
+def test_the_recall_that_is_told_is_that_of_brute_force(kind, wanted):
+    random = np.random.default_rng(0)
+    columns = random.standard_normal((2000, 12)).astype(np.float32)
+    queries = random.standard_normal((90, 12)).astype(np.float32) * np.float32([9.0] * 6 + [0.01] * 6)
+    found = Near.built(columns, queries, Search(kind, wanted), 20)
+    best = np.argsort(-(queries.astype(np.float64) @ columns.T.astype(np.float64)), axis=1, kind="stable")[:, :20]
+    numbers = found.search(queries, 20)[1]
+    hits = [len(set(some) & set(right)) / 20 for some, right in zip(numbers.tolist(), best.tolist(), strict=True)]
+    assert found.measured["recall"] == pytest.approx(np.mean(hits[1::2]), abs=1e-4)
+    assert np.mean(hits[::2]) >= wanted
+    assert found.measured["users"] == 45
+    if 1 < found.effort < found.index.most:
+        lazy = found.index.search(queries / found.scale, 20, found.effort // 2)[1][::2].tolist()
+        fewer = [len(set(some) & set(right)) / 20 for some, right in zip(lazy, best[::2].tolist(), strict=True)]
+        assert np.mean(fewer) < wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_finds_no_item_twice_and_says_where_it_found_none(kind):
+    vectors = np.random.default_rng(0).standard_normal((500, 6)).astype(np.float32)
+    index = NearIndex(vectors, kind)
+    scores, numbers = index.search(vectors[:20], 300, 1)
+    for row, some in zip(numbers.tolist(), scores, strict=True):
+        there = [one for one in row if one >= 0]
+        assert len(set(there)) == len(there)
+        assert np.isneginf(some[len(there) :]).all()
+        assert (np.diff(some[: len(there)]) <= 0).all()
+    assert len(index) == 500
+    with pytest.raises(DataError, match="query"):
+        index.search(np.full((1, 6), np.nan, np.float32), 1, 1)
+    with pytest.raises(DataError, match="first at number 0"):
+        NearIndex(np.full((3, 6), np.inf, np.float32), kind)
+
+
+def test_all_cells_are_the_exact_lists_to_the_bit(exact):
+    model = exact.with_search("ivf", recall=1.0)
+    assert model.info()["search"]["recall"] == 1.0
+    model._ranker.near = dataclasses.replace(model._ranker.near, effort=10**6)
+    for options in ({}, {"filter_seen": False}, {"exclude": list(range(0, 3000, 7))}, {"explore": 0.4}):
+        one, other = model.recommend_batch(n=30, **options), exact.recommend_batch(n=30, **options)
+        assert ids(one) == ids(other)
+        np.testing.assert_allclose(one["score"], other["score"], rtol=1e-6)
+
+
+def test_lists_are_full_and_filtered(model, exact):
+    out = set(ids(exact.recommend_batch(n=60)))
+    rules = {"max_per_category": {"taste 1": 1}}
+    asked = ({}, {"exclude": sorted(out)}, {"exclude": list(range(2985))}, {"items": sorted(out)}, {"rules": rules})
+    for options in asked:
+        lists, right = model.recommend_batch(n=40, **options), exact.recommend_batch(n=40, **options)
+        assert lists.groupby("user_id").size().equals(right.groupby("user_id").size())
+        assert not lists.duplicated(["user_id", "item_id"]).any()
+        assert not set(ids(lists)) & set(options.get("exclude", []))
+        seen = {user: set(model._histories.of(user).tolist()) for user in range(80)}
+        assert not any(one.item_id in seen[one.user_id] for one in lists.itertuples())
+    assert ids(model.recommend_batch(n=40, items=sorted(out))) == ids(exact.recommend_batch(n=40, items=sorted(out)))
+    everything = model.recommend(3, n=5000)
+    assert len(everything) == 3000 - len(set(model._histories.of(3).tolist()))
+
+
+def test_most_of_a_list_is_that_of_the_exact_search(model, exact):
+    lists, right = model.recommend_batch(n=10), exact.recommend_batch(n=10)
+    pairs = set(zip(lists["user_id"], lists["item_id"], strict=True))
+    shared = pairs & set(zip(right["user_id"], right["item_id"], strict=True))
+    assert len(shared) / len(right) > 0.85
+
+
+def test_a_list_does_not_hang_on_who_else_is_asked_for(model):
+    many = model.recommend_batch(n=10, exclude={5: list(range(700))})
+    for user in (0, 5, 79):
+        one = model.recommend(user, 10, exclude=list(range(700)) if user == 5 else None)
+        assert ids(one) == ids(many[many["user_id"] == user])
+
+
+def test_the_exact_model_stays_exact_and_a_file_holds_no_index(model, exact, tmp_path):
+    assert "search" not in exact.info()
+    told = model.info()["search"]
+    assert set(told) == {"kind", "recall", "asked", "k", "users", "effort", "seconds"}
+    assert told["k"] == 100
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert "search" not in loaded.info()
+    assert ids(loaded.recommend(1)) == ids(exact.recommend(1))
+    assert model.remove_users([3]).info()["search"] == told
+
+
+def test_built_twice_it_is_the_same(exact):
+    for kind in KINDS:
+        first, second = exact.with_search(kind, 0.8), exact.with_search(kind, 0.8)
+        assert first.recommend_batch(n=20).equals(second.recommend_batch(n=20))
+
+
+def test_what_cannot_be_had_is_told(exact, monkeypatch):
+    with pytest.raises(ConfigError, match="'ivf', 'hnsw' or None, not 'flat'"):
+        exact.with_search("flat")
+    for bad in (0, 1.5, True, "much", float("nan")):
+        with pytest.raises(ConfigError, match="recall: a number above 0"):
+            exact.with_search("ivf", bad)
+    with pytest.raises(ConfigError, match="at least two users"):
+        exact.remove_users(list(range(1, 80))).with_search("ivf")
+    monkeypatch.setattr(near, "recall", lambda found, best: 0.5)
+    with pytest.raises(ConfigError, match=r"'hnsw' finds 0.500 of the 100 best candidates at most, 0.9 are asked for"):
+        exact.with_search("hnsw", 0.9)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 10**6), min_size=1))
+def test_depths_are_powers_of_two_that_suffice(needed):
+    found = depths(np.array(needed))
+    assert (found >= needed).all()
+    assert (found < 2 * np.array(needed)).all()
+    assert all(one & (one - 1) == 0 for one in found.tolist())
