@@ -112,18 +112,7 @@ class Recommender(Explaining):
         Raises:
             ConfigError: for another kind or recall, or when the index does not come as near.
         """
-        asked = Search(kind, recall)
-        users = np.flatnonzero(self._histories.lengths)
-        users = users[np.unique(np.linspace(0, len(users) - 1, min(len(users), MEASURED_ON)).astype(np.int64))]
-        histories, rows = self._histories.take(users), []
-        for start in range(0, len(users), 64):
-            part = histories.take(np.arange(start, min(start + 64, len(users))))
-            query = Query(part, part, self._profiles[:0])
-            rows.append(self._blocks.queries(query, self._blocks.wanted(query, self._blocks.conditions(part))))
-        queries = np.concatenate([np.empty((0, self._blocks.columns.shape[1]), np.float32), *rows])
-        return self._searching(Near.built(self._blocks.columns, queries, asked, self._config.n_candidates))
-
-    def _searching(self, near: Near) -> Recommender:
+        near = Near.of(self._blocks, self._histories, Search(kind, recall), self._config.n_candidates)
         parts = (self._users, self._items, self._histories, self._profiles, self._item_table)
         return type(self)(*parts, self._blocks, self._judge, self._config, self._report, self._disliked, near)
 

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from recgan.errors import ConfigError
+from recgan.histories import Histories
 from recgan.index import Kind, NearIndex
+from recgan.ranking.blocks import Blocks, Query
 from recgan.ranking.catalogue import Catalogue
 
 LEAST_SCALE = 1e-3
 """Of a column that queries hardly use, by that of the one they use most."""
+MEASURED_ON, AT_ONCE = 512, 64
+"""Most users on whom a search is tuned, one half, and its recall measured, the other; and users read at once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ class Near:
     scale: np.ndarray
     effort: int
     measured: dict[str, Any]
+
+    @classmethod
+    def of(cls, blocks: Blocks, histories: Histories, asked: Search, k: int) -> Near:
+        """An approximate search of a model's stage one, measured on users from all over the histories."""
+        users = np.flatnonzero(histories.lengths)
+        users = users[np.unique(np.linspace(0, len(users) - 1, min(len(users), MEASURED_ON)).astype(np.int64))]
+        rows = [np.empty((0, blocks.columns.shape[1]), np.float32)]
+        for start in range(0, len(users), AT_ONCE):
+            part = histories.take(users[start : start + AT_ONCE])
+            query = Query(part, part, np.empty((len(part), 0), np.float32))
+            rows.append(blocks.queries(query, blocks.wanted(query, blocks.conditions(part))))
+        return cls.built(blocks.columns, np.concatenate(rows), asked, k)
 
     @classmethod
     def built(cls, columns: np.ndarray, queries: np.ndarray, asked: Search, k: int) -> Near:
