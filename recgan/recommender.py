@@ -22,9 +22,6 @@ from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
 
-MEASURED_ON = 512
-"""Most users on whom an approximate search is tuned, one half, and its recall measured, the other."""
-
 
 class Recommender(Explaining):
     """A trained conditional GAN with its linear block, ready to serve.
