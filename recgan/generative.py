@@ -24,7 +24,7 @@ from recgan.preferences import Reader, Statement
 from recgan.ranking import Blocks, Classes, Query, Ranker
 from recgan.rules import Rules
 from recgan.schema import RANK, USER
-from recgan.serving import BaseRecommender, _check_n, _id_series, _refuse_repeats
+from recgan.serving import BaseRecommender, check_n, id_series, refuse_repeats
 
 MOOD, NAME, UNCERTAINTY = "mood", "name", "uncertainty"
 NEAREST, GAP = "nearest_item_id", "gap"
@@ -106,7 +106,7 @@ class Generative(BaseRecommender):
             ConfigError: for a bad n or number of moods, or neither user nor history.
             UnknownUserError: for an unknown user without a history.
         """
-        n, moods = _check_n(n), _check_moods(moods)
+        n, moods = check_n(n), _check_moods(moods)
         if user_id is None and history is None:
             raise ConfigError("moods: give a user_id, a history, or both")
         if history is None:
@@ -147,8 +147,8 @@ class Generative(BaseRecommender):
             DataError: when a user is asked for twice.
             UnknownUserError: for an unknown user.
         """
-        ids = self.users if users is None else _id_series(users, USER)
-        _refuse_repeats(ids)
+        ids = self.users if users is None else id_series(users, USER)
+        refuse_repeats(ids)
         numbers = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
         apart = np.empty(len(numbers))
         for start in range(0, len(numbers), 1024):
@@ -176,7 +176,7 @@ class Generative(BaseRecommender):
             DataError: when none of `items` is in the catalogue.
             UnknownUserError: for an unknown user.
         """
-        number, n, offered = self._one_user(user_id), _check_n(n), self._offered(items)
+        number, n, offered = self._one_user(user_id), check_n(n), self._offered(items)
         draws = wanted_vectors(self._blocks, self._histories.take(np.array([number])), n, self._config.seed)[0]
         draws = draws[unlike(draws, n)]
         cosines, nearest = ItemIndex(self._vectors[offered]).search(draws, 1)
@@ -235,8 +235,8 @@ class Generative(BaseRecommender):
             able = np.flatnonzero(self._histories.lengths)
             asked = np.sort(np.random.default_rng(self._config.seed).permutation(able)[:MOST_ASKED])
         else:
-            ids = _id_series(users, USER)
-            _refuse_repeats(ids)
+            ids = id_series(users, USER)
+            refuse_repeats(ids)
             asked = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
         if not len(asked):
             raise DataError("users: nobody is asked" + " who has a history" * (users is None))

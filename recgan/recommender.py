@@ -19,7 +19,7 @@ from recgan.histories import Histories, Strength, fingerprint
 from recgan.index import ItemIndex, Kind
 from recgan.ranking import ABSENT, Blocks, Judge, Near, Query, Ranker, Search
 from recgan.schema import ITEM, SCORE, USER
-from recgan.serving import _check_n, _id_series, _refuse_repeats
+from recgan.serving import check_n, id_series, refuse_repeats
 from recgan.vocabulary import Vocabulary
 
 
@@ -129,7 +129,7 @@ class Recommender(Explaining):
             UnknownItemError: for an item outside the catalogue.
         """
         user = np.array([self._one_user(user_id)])
-        ids = _id_series(item_ids, ITEM)
+        ids = id_series(item_ids, ITEM)
         numbers = np.array([[self._one_item(one) for one in ids.tolist()]], np.int64)
         query = Query(self._histories.take(user), self._histories.take(user), self._profiles_of(user))
         scores = self._ranker.scores(query, numbers)[0] if len(ids) else np.empty(0)
@@ -148,7 +148,7 @@ class Recommender(Explaining):
         Raises:
             UnknownItemError: for an item outside the catalogue.
         """
-        number, n = self._one_item(item_id), _check_n(n)
+        number, n = self._one_item(item_id), check_n(n)
         scores, numbers = self._item_index.search(self._vectors[[number]], n + 1)
         kept = (numbers[0] != number) & (numbers[0] != ABSENT)
         return self._similar(self._items.ids(numbers[0][kept][:n]), ITEM, scores[0][kept][:n])
@@ -166,7 +166,7 @@ class Recommender(Explaining):
         Raises:
             UnknownUserError: for an unknown user.
         """
-        number, n = self._one_user(user_id), _check_n(n)
+        number, n = self._one_user(user_id), check_n(n)
         cosines = self._user_matrix @ self._user_matrix[number]
         cosines[number] = -np.inf
         best = np.lexsort((np.arange(len(cosines)), -cosines))[: min(n, len(cosines) - 1)]
@@ -185,7 +185,7 @@ class Recommender(Explaining):
         Raises:
             UnknownUserError: for an unknown user.
         """
-        ids = self.users if users is None else _id_series(users, USER)
+        ids = self.users if users is None else id_series(users, USER)
         numbers = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
         return pd.DataFrame(self._user_matrix[numbers], index=pd.Index(ids, name=USER))
 
@@ -225,8 +225,8 @@ class Recommender(Explaining):
             UnknownUserError: for an unknown user.
             DataError: when a user is named twice.
         """
-        series = _id_series(ids, USER)
-        _refuse_repeats(series)
+        series = id_series(ids, USER)
+        refuse_repeats(series)
         gone = np.array([self._one_user(one) for one in series.tolist()], np.int64)
         kept = np.setdiff1d(np.arange(len(self._users)), gone)
         histories = self._histories.take(kept)

@@ -14,7 +14,7 @@ from recgan.foreign import as_frame
 from recgan.items import read_users
 from recgan.preferences import Preferences
 from recgan.schema import ITEM, USER, require_columns, shown
-from recgan.serving import _id_list
+from recgan.serving import id_list
 from recgan.tables import Source, load_table, plain_ids, plain_numbers
 
 PLACE, PREFERENCE, VALUE = "place", "preference", "value"
@@ -105,11 +105,11 @@ def settled_lists(ids: Any, name: str) -> Lists | None:
     if ids is None:
         return None
     if isinstance(ids, Mapping):
-        return {user: _id_list(some, f"{name}[{user!r}]") for user, some in ids.items()}
+        return {user: id_list(some, f"{name}[{user!r}]") for user, some in ids.items()}
     ids = as_frame(ids)
     if isinstance(ids, str | os.PathLike | pd.DataFrame):
         return lists_of(read_lists(ids, name))
-    return _id_list(ids, name)
+    return id_list(ids, name)
 
 
 def read_preferences(source: Source) -> pd.DataFrame:

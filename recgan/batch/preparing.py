@@ -22,7 +22,7 @@ from recgan.interactions import read_interactions
 from recgan.recommender import Recommender
 from recgan.remote import fetched, is_url, local_path
 from recgan.schema import ITEM, USER, WEIGHT, order_column
-from recgan.serving import _id_series, _refuse_repeats, _unknown_users
+from recgan.serving import id_series, refuse_repeats, unknown_users
 
 
 def prepare(
@@ -138,8 +138,8 @@ def _users(model: Recommender, users: Any, histories: Any) -> pd.Series:
     if users is None:
         ids = model.users if histories is None else pd.Series(histories[USER].unique())
     else:
-        ids = _id_series(users, USER)
-    _refuse_repeats(ids)
+        ids = id_series(users, USER)
+    refuse_repeats(ids)
     return ids.rename(USER).reset_index(drop=True)
 
 
@@ -148,7 +148,7 @@ def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame 
     if histories is not None:
         known |= ids.isin(histories[USER])
     if not known.all():
-        raise UnknownUserError(_unknown_users(ids[~known].tolist()))
+        raise UnknownUserError(unknown_users(ids[~known].tolist()))
 
 
 def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:

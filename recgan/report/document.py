@@ -19,7 +19,7 @@ from recgan.report.profile import profile
 from recgan.report.reading import Catalogue
 from recgan.report.templates import search_script, template
 from recgan.report.theme import DARK, LIGHT, plain, styled
-from recgan.serving import _id_series
+from recgan.serving import id_series
 
 MOST_BYTES = 150_000
 DOTS = 100
@@ -73,7 +73,7 @@ def page(model: Recommender, comparison: pd.DataFrame | None, users: Any, items:
 def _users(model: Recommender, users: Any) -> list[Any]:
     if users is None:
         return reading.example_users(model)
-    chosen: list[Any] = _id_series(users, "users").tolist()
+    chosen: list[Any] = id_series(users, "users").tolist()
     return chosen
 
 
