@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from measuring import write_json
+from measuring import QUICK, write_json
 from protocols import PROFILE, PROTOCOLS, _items
 from results import environment, plain
 from rich.console import Console
@@ -81,12 +81,14 @@ def stated_by(rest: pd.DataFrame, items: pd.DataFrame, users: Sequence[Any]) -> 
     return {user: {"categories": names[row].tolist()} for user, row in zip(users, chosen, strict=True) if row.any()}
 
 
-def models(split: Split, items: pd.DataFrame, users: pd.DataFrame | None, name: str) -> Iterator[tuple[str, Any]]:
-    """Recgan with its defaults and the rivals, tuned."""
-    config = recgan.Config(progress=sys.stderr.isatty())
+def models(
+    split: Split, items: pd.DataFrame, users: pd.DataFrame | None, rivals: Sequence[str], quick: bool
+) -> Iterator[tuple[str, Any]]:
+    """The engine with its defaults and the rivals, tuned."""
+    config = recgan.Config(**QUICK) if quick else recgan.Config(progress=sys.stderr.isatty())
     yield "recgan", recgan.train(split.train, items, users=users, validation=split.validation, config=config)
     cut = mixed(split.validation)
-    for rival in RIVALS[name]:
+    for rival in rivals:
         print(f"{rival} ...", file=sys.stderr)
         yield rival, getattr(recgan.baselines, rival).tune(split.train, cut, metric=METRIC)
 
@@ -113,7 +115,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     """The curves of all models."""
     split, items, users = split_of(options.data, options.set, options.seed)
     curves: dict[str, list[dict[str, float]]] = {}
-    for label, model in models(split, items, users, options.set):
+    for label, model in models(split, items, users, options.rivals.split(","), options.quick):
         curves |= of_model(label, model, split.test, items)
     counted = {"set": options.set, "seed": options.seed, "users": split.test.truth[USER].nunique()}
     return plain({**counted, "curves": curves, "environment": environment()})
@@ -142,7 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the split")
     parser.add_argument("--out", type=Path, help="JSON file of the result; results/new-users-SET.json")
     parser.add_argument("--table", choices=["rich", "markdown"], default="rich")
+    parser.add_argument("--rivals", help="names with commas between; those of the data set")
+    parser.add_argument("--quick", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    options.rivals = options.rivals or ",".join(RIVALS[options.set])
     result = measured(options)
     write_json(options.out or HERE / "results" / f"new-users-{options.set}.json", result)
     for sheet in sheets(result):
