@@ -82,14 +82,18 @@ def left_out(ranker: Ranker, query: Query, items: np.ndarray, user: int, item: i
     return (ranker.scores(one, items[[user]]) - ranker.scores(rest, items[[user]]))[0]
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("part", [*PARTS, "all"])
-def test_pulls_are_what_leaving_out_takes_away(ranker, part):
+def test_pulls_are_what_leaving_out_takes_away(ranker, part, weighed):
     weights = ranker.blocks.weights
     if part != "all":
         only = {field.name: 0.0 for field in fields(Weights) if field.name in PARTS and field.name != part}
         weights = replace(weights, **only)
     asked = Ranker(replace(ranker.blocks, weights=weights), ranker.judge, 20)
     query, items = question(asked)
+    if weighed:
+        weights = np.random.default_rng(1).uniform(0.3, 3.0, len(query.histories.items)).astype(np.float32)
+        query = replace(query, histories=replace(query.histories, weights=weights))
     found = pulls(asked, query, items)
     assert part == "all" or part in found.names
     for user in range(len(items)):
