@@ -20,6 +20,8 @@ from recgan.report.comparing import judged
 from recgan.schema import CATEGORIES, ITEM, RANK, SCORE, TITLE, USER, YEAR
 
 METRICS = ("ndcg@10", "recall@20", "coverage@10")
+LENGTHS = ("ndcg@1", "ndcg@3", "ndcg@5", "ndcg@20")
+"""Further metrics, for the curve in the report."""
 OURS = "recgan"
 OURS_PLAIN = "recgan, ids only"
 
@@ -125,7 +127,7 @@ def _models(
 
 
 def _values(lists: pd.DataFrame, split: recgan.Split) -> pd.DataFrame:
-    frame = pd.DataFrame(recgan.evaluate(lists, split.test.truth, METRICS[:2], per_user=True)).set_index(USER)
+    frame = pd.DataFrame(recgan.evaluate(lists, split.test.truth, METRICS[:2] + LENGTHS, per_user=True)).set_index(USER)
     whole = recgan.evaluate(lists, split.test.truth, METRICS[2:], train=split.train)
     frame.attrs = {"coverage@10": dict(whole)["coverage@10"]}
     return frame
@@ -139,7 +141,7 @@ def _judged(values: dict[str, list[pd.DataFrame]]) -> tuple[pd.DataFrame, dict[s
     """Mean, interval and p-value of every model; a user counts once, with the mean over the splits."""
     means = {name: pd.concat(frames).groupby(level=0).mean() for name, frames in values.items()}
     classics = [name for name in means if name not in (OURS, OURS_PLAIN)]
-    table = judged(means, METRICS[:2], classics)
+    table = judged(means, METRICS[:2] + LENGTHS, classics)
     table["deviation"] = [
         float(np.std([float(one[metric].mean()) for one in values[name]]))
         for name, metric in zip(table["model"], table["metric"], strict=True)

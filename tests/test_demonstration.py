@@ -35,12 +35,14 @@ def test_the_main_job_end_to_end(planted_films, tmp_path, capsys):
     assert model.recommend(3)["item_id"].tolist() == lists[lists["user_id"] == 3]["item_id"].tolist()
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Film" in page
+    assert "ndcg@k" in page
     assert (tmp_path / "out" / "map.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_user_counts_once_with_the_mean_over_the_splits():
     def frame(values):
-        part = pd.DataFrame({"user_id": [1, 2], "ndcg@10": values, "recall@20": values}).set_index("user_id")
+        names = [*demonstration.METRICS[:2], *demonstration.LENGTHS]
+        part = pd.DataFrame({"user_id": [1, 2], **dict.fromkeys(names, values)}).set_index("user_id")
         part.attrs = {"coverage@10": 0.5}
         return part
 

@@ -763,7 +763,9 @@ def test_a_metric_at_three_lengths_becomes_a_curve(model, tmp_path):
     table = pd.DataFrame(rows, columns=["model", "metric", "mean", "low", "high"])
     page = Page(write_report(model, tmp_path / "r.html", comparison=table))
     assert_safe(page)
-    assert len(figures(page)) == 15 + 3 + 1
+    assert len(figures(page)) == 15 + 1 + 1
+    assert "ndcg@5" in section(page, "comparison")
+    assert "ndcg@2" not in section(page, "comparison")
     assert "ndcg@k" in section(page, "comparison")
     lines = by_length(table)[0]
     assert lines["metric"] == "ndcg@k"

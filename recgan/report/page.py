@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 N = 10
 """Length of the lists."""
 
+LEAST = 3
+"""Lengths of the list from which a metric becomes a curve."""
+
 MOST_USERS = 2000
 """Most users whose lists are counted."""
 
@@ -78,9 +81,10 @@ def ablation(info: Mapping[str, Any]) -> Context:
 
 
 def comparison(table: pd.DataFrame) -> list[Context]:
-    """Figure and rows of every metric of a comparison."""
-    blocks = []
-    for place, (metric, part) in enumerate(table.groupby(METRIC, sort=False)):
+    """Figure and rows of every metric of a comparison; of one that becomes a curve only at ten places or the most."""
+    blocks: list[Context] = []
+    shown = table[table[METRIC].isin(_in_full(table))]
+    for place, (metric, part) in enumerate(shown.groupby(METRIC, sort=False)):
         rows = [{str(name): value for name, value in row.items()} for row in part.to_dict("records")]
         for row in rows:
             row["model"] = plain(row["model"], 28)
@@ -91,19 +95,32 @@ def comparison(table: pd.DataFrame) -> list[Context]:
     return blocks
 
 
-def by_length(table: pd.DataFrame, least: int = 3) -> list[Context]:
+def by_length(table: pd.DataFrame) -> list[Context]:
     """Pictures of the metrics that were measured at several lengths of the list."""
-    parts = table[METRIC].str.extract(r"^(?P<name>.+)@(?P<k>[1-9][0-9]*)$").assign(model=table[MODEL], mean=table[MEAN])
     found: list[Context] = []
-    for name, part in parts.dropna().groupby("name", sort=False):
-        lines = {}
-        for model, rows in part.assign(k=part["k"].astype(int)).groupby("model", sort=False):
-            rows = rows.sort_values("k")
-            lines[str(model)] = (rows["k"].tolist(), rows["mean"].tolist())
-        if max(len(ks) for ks, _ in lines.values()) >= least:
-            shown, place = f"{plain(name, 24)}@k", f"lengths{len(found)}"
-            found.append({"metric": shown, "figure": _length_figure(place, lines, shown)})
+    for name, part in _lengths_of(table).assign(model=table[MODEL], mean=table[MEAN]).groupby("name", sort=False):
+        lines = {str(model): rows.sort_values("k") for model, rows in part.groupby("model", sort=False)}
+        if part["k"].nunique() >= LEAST:
+            points = {model: (rows["k"].tolist(), rows["mean"].tolist()) for model, rows in lines.items()}
+            shown = f"{plain(name, 24)}@k"
+            found.append({"metric": shown, "figure": _length_figure(f"lengths{len(found)}", points, shown)})
     return found
+
+
+def _in_full(table: pd.DataFrame) -> set[str]:
+    full = set(table[METRIC])
+    for _, part in _lengths_of(table).groupby("name"):
+        lengths = part["k"].unique()
+        if len(lengths) >= LEAST:
+            kept = N if N in lengths else lengths.max()
+            full -= set(table.loc[part.index[part["k"] != kept], METRIC])
+    return full
+
+
+def _lengths_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Name and length k of the metrics that have a length."""
+    parts = table[METRIC].str.extract(r"^(?P<name>.+)@(?P<k>[1-9][0-9]{0,5})$").dropna()
+    return parts.astype({"k": "int64"})
 
 
 def _length_figure(place: str, lines: dict[str, Any], metric: str) -> Markup:
