@@ -716,3 +716,41 @@ def test_bad_preferences_stop_a_job_before_it_begins(grouped_model, tmp_path, ba
     with pytest.raises(recgan.RecganError, match=told):
         run(grouped_model, tmp_path / "lists", preferences=bad)
     assert not (tmp_path / "lists").exists()
+
+
+@pytest.fixture(scope="module")
+def large():
+    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
+    from untrained import Shape, untrained
+
+    return untrained(Shape(3000, 40, 8, linear="dense", history=10))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_may_search_approximately_and_says_how_near_it_came(large, tmp_path, workers):
+    asked = {"n": 5, "n_shards": 2, "workers": workers}
+    result = run(large, tmp_path / "lists", **asked, search="ivf", recall=0.8)
+    searching = large.with_search("ivf", 0.8)
+    assert result.recall == searching.info()["search"]["recall"]
+    wanted = searching.recommend_batch(n=5)
+    wanted.attrs.clear()
+    same_lists(read_batch(tmp_path / "lists"), wanted)
+    sidecar = json.loads((tmp_path / "lists" / "part-00001-of-00002.json").read_text())
+    assert sidecar["recall"] == result.recall
+    again = run(searching, tmp_path / "lists", **asked)  # a model that is handed over brings its search
+    assert (again.done, again.skipped, again.recall) == ((), (0, 1), result.recall)
+
+
+def test_another_search_is_another_job(large, tmp_path):
+    asked = {"n": 5, "n_shards": 2, "workers": 1}
+    assert run(large, tmp_path / "lists", **asked).recall is None
+    for search in ({"search": "ivf"}, {"search": "hnsw"}):
+        with pytest.raises(recgan.ConfigError, match=r"search is None there and \{'kind': '"):
+            run(large, tmp_path / "lists", **asked, **search)
+    run(large, tmp_path / "lists", **asked, search="ivf", restart=True)
+    with pytest.raises(recgan.ConfigError, match=r"'recall': 0.95} there and .*'recall': 0.9} here"):
+        run(large, tmp_path / "lists", **asked, search="ivf", recall=0.9)
+    with pytest.raises(recgan.ConfigError, match=r"search is .* there and None here"):
+        run(large, tmp_path / "lists", **asked)  # the exact one
+    with pytest.raises(recgan.ConfigError, match="not 'flat'"):
+        run(large, tmp_path / "other", **asked, search="flat")

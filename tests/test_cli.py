@@ -753,3 +753,14 @@ def test_a_batch_reads_what_users_state(place, folder):
     stated = {3: {"avoid": ["group 2", 9]}, 7: {"categories": ["group 1"]}}
     wanted = recgan.Recommender.load(folder).recommend_batch(n=5, preferences=stated)
     assert read_batch(place / "stated")["item_id"].tolist() == wanted["item_id"].tolist()
+
+
+def test_batch_searches_approximately_and_tells_the_recall(tmp_path, capsys):
+    sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
+    from untrained import Shape, untrained
+
+    untrained(Shape(3000, 20, 8, history=10)).save(tmp_path / "model")
+    done = call("batch", tmp_path / "model", "--out", tmp_path / "lists", "--search", "hnsw", "--recall", 0.9)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"approximate search: finds (9\d\.\d|100\.0)% of the exact search's candidates", done.output)
+    refused(call("batch", tmp_path / "model", "--out", tmp_path / "lists", "--search", "ivf"), "search is")

@@ -13,10 +13,11 @@ from typing import Any
 
 from recgan.batch.failure import Failure
 from recgan.batch.folders import Folder, LocalFolder
-from recgan.batch.job import Job
+from recgan.batch.job import Job, searching
 from recgan.batch.preparing import load_sealed
 from recgan.batch.shards import write_shard
 from recgan.errors import ArtifactError
+from recgan.ranking import Search
 from recgan.recommender import Recommender
 
 
@@ -40,7 +41,8 @@ class Assignment:
         Raises:
             ArtifactError: when the model folder no longer holds the model with which the job began.
         """
-        return Job(_model(self.model, self.asked["described"]["model"]), self.model, **self.asked)
+        model = _model(self.model, self.asked["described"]["model"], self.asked["search"])
+        return Job(model, self.model, **self.asked)
 
     def attempt(self, shard: int) -> int | Failure:
         """Make one shard; the number of its users, or why it could not be made."""
@@ -89,11 +91,11 @@ def _linked(model: Path | str, folder: Folder, name: str) -> Path | str:
 
 
 @lru_cache(maxsize=1)
-def _model(folder: Path | str, seal: str) -> Recommender:
+def _model(folder: Path | str, seal: str, search: Search | None) -> Recommender:
     model, found = load_sealed(folder)
     if found != seal:
         raise ArtifactError(
             f"{folder}: holds another model than when the job began; finished shards are kept: put that model back and "
             "run the job again, or begin anew with restart=True (--restart)"
         )
-    return model
+    return searching(model, search)

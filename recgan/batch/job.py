@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from recgan.ranking import Search
 from recgan.recommender import Recommender
 from recgan.schema import ITEM, RANK, REASON, SCORE, USER
 
@@ -66,6 +67,7 @@ class Job:
         format: of the shards, "parquet", "csv" or "jsonl".
         model_version: whether a column says with which model the list was made.
         described: what is asked, as JSON values: kind, model, users, n_users, n_shards, columns, arguments.
+        search: an approximate search, or None for the exact one.
     """
 
     model: Recommender
@@ -78,6 +80,7 @@ class Job:
     format: str
     model_version: bool
     described: dict[str, Any]
+    search: Search | None = None
 
     def bounds(self, shard: int) -> tuple[int, int]:
         """First user of a shard, and of the next one; the shards' sizes differ by one at most."""
@@ -99,7 +102,7 @@ class Job:
         given = None if self.histories is None else self.histories.between(start, stop)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="(histories|rules): ")  # told once, by `prepare`
-            return self.model.recommend_batch(self.users.iloc[start:stop], self.n, histories=given, **self.options)
+            return self.server.recommend_batch(self.users.iloc[start:stop], self.n, histories=given, **self.options)
 
     def table(self, start: int, stop: int) -> tuple[pa.Table, int]:
         """Lists of the users start..stop-1 as they are written, and how many users got the general list."""
@@ -110,9 +113,20 @@ class Job:
         return pa.Table.from_pandas(lists, schema=self.schema, preserve_index=False), unknown
 
     @cached_property
+    def server(self) -> Recommender:
+        """The model with the search that is asked for, whose index is built when the first list is made."""
+        return searching(self.model, self.search)
+
+    @cached_property
     def schema(self) -> pa.Schema:
         """Names and types of the columns of every shard."""
         return schema_of(self.described["columns"])
+
+
+def searching(model: Recommender, search: Search | None) -> Recommender:
+    """A model with this search: itself, where it has it already."""
+    near = model._ranker.near
+    return model if search is None or (near is not None and near.asked == search) else model.with_search(**vars(search))
 
 
 def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
@@ -120,9 +134,10 @@ def differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
     there, asked = ({**one, **one.get("arguments", {})} for one in (there, asked))
     found = []
     told_elsewhere = ("arguments", "columns")
-    for name in [name for name in asked if name not in told_elsewhere and there.get(name) != asked[name]]:
+    names = [name for name in dict.fromkeys([*asked, *there]) if name not in told_elsewhere]
+    for name in [name for name in names if there.get(name) != asked.get(name)]:
         hashed = name in ("model", "users", "histories", "items", "exclude", "pinned")
-        told = f"{name} is {there.get(name)!r} there and {asked[name]!r} here"
+        told = f"{name} is {there.get(name)!r} there and {asked.get(name)!r} here"
         found.append(f"{'a ' * (name == 'model')}different {name}" if hashed else told)
     return found
 

@@ -19,6 +19,7 @@ from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, t
 from recgan.errors import ArtifactError, ConfigError, UnknownUserError
 from recgan.foreign import as_frame
 from recgan.interactions import read_interactions
+from recgan.ranking import Search
 from recgan.recommender import Recommender
 from recgan.remote import fetched, is_url, local_path
 from recgan.schema import ITEM, USER, WEIGHT, order_column
@@ -34,6 +35,7 @@ def prepare(
     options: Mapping[str, Any],
     form: str = "parquet",
     model_version: bool = False,
+    search: Search | None = None,
 ) -> Job:
     """Check everything that a batch job is given, before the first list is made.
 
@@ -46,6 +48,7 @@ def prepare(
         options: items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed.
         form: format of the shards.
         model_version: whether a column says with which model the list was made.
+        search: an approximate search; None for that of the model, which is exact unless it was handed over with one.
 
     Returns:
         The job.
@@ -58,6 +61,8 @@ def prepare(
     """
     _check_shape(n_shards, form)
     recommender, source, model_hash = _loaded(model)
+    near = recommender._ranker.near
+    search = search if near is None or search is not None else near.asked
     options = {**options, **{name: settled_lists(options[name], name) for name in ("items", "exclude")}}
     options["preferences"] = settled_preferences(options["preferences"], recommender.items)
     for name in ("items", "exclude"):
@@ -72,7 +77,7 @@ def prepare(
     ids = _users(recommender, settled_users(users), histories)
     if options["on_unknown"] == "raise":
         _refuse_unknown(recommender, ids, histories)
-    described = {
+    described: dict[str, Any] = {
         "kind": KIND,
         "model": model_hash,
         "users": table_hash(ids.to_frame()),
@@ -81,8 +86,11 @@ def prepare(
         "columns": columns_of(ids, recommender.items, explain=options["explain"], model_version=model_version),
         "arguments": {**_arguments(n, histories, options), "format": form, "model_version": bool(model_version)},
     }
+    if search is not None:
+        described["arguments"]["search"] = vars(search).copy()
     given = None if histories is None else GivenHistories.of(histories, ids)
-    return Job(recommender, source, ids, given, int(n), options, int(n_shards), form, bool(model_version), described)
+    how = (int(n), options, int(n_shards), form, bool(model_version))
+    return Job(recommender, source, ids, given, *how, described, search)
 
 
 def _check_shape(n_shards: Any, form: Any) -> None:

@@ -17,7 +17,9 @@ from recgan.batch.preparing import prepare
 from recgan.batch.shards import verified, write_shard
 from recgan.batch.totals import estimated, write_manifest
 from recgan.errors import ConfigError, RecganError
+from recgan.index import Kind
 from recgan.progress import Progress
+from recgan.ranking import Search
 from recgan.recommender import Recommender
 from recgan.remote import Place
 from recgan.rules import Rules
@@ -35,6 +37,7 @@ class BatchResult:
         rows: rows of all shards that are there.
         users: users of the whole job.
         fallback_users: those among the shards that are there whom the model does not know: they got the general list.
+        recall: of an approximate search, measured against the exact one; None for the exact one.
         expected_rows: in a dry run, about how many rows all shards will have.
         expected_bytes: in a dry run, about how large they will be together.
     """
@@ -45,6 +48,7 @@ class BatchResult:
     rows: int
     users: int
     fallback_users: int
+    recall: float | None = None
     expected_rows: int | None = None
     expected_bytes: int | None = None
 
@@ -69,6 +73,8 @@ def score_shard(
     seed: int = 0,
     format: Format = "parquet",
     model_version: bool = False,
+    search: Kind | None = None,
+    recall: float = 0.95,
 ) -> Path | str:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
@@ -99,6 +105,9 @@ def score_shard(
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
         model_version: whether a column `model_version` says with which model the list was made: the first digits of the
             model's hash in `job.json`.
+        search: "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose index every worker
+            builds; None for the model's own, which is exact unless it was handed over with one.
+        recall: the share of the exact search's candidates that it has to find; what it reaches stands in the sidecars.
 
     Returns:
         The path or URL of the shard, such as `part-00003-of-00008.parquet`.
@@ -107,7 +116,8 @@ def score_shard(
         RecganError: as `run_batch`.
     """
     options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
-    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
+    asked = None if search is None else Search(search, recall)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
     target, name = folder_of(folder), part_name(shard, n_shards, format)
@@ -136,6 +146,8 @@ def run_batch(
     seed: int = 0,
     format: Format = "parquet",
     model_version: bool = False,
+    search: Kind | None = None,
+    recall: float = 0.95,
     engine: Engine = "local",
     workers: int | None = None,
     restart: bool = False,
@@ -169,6 +181,9 @@ def run_batch(
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
         model_version: whether a column `model_version` says with which model the list was made: the first digits of the
             model's hash in `job.json`.
+        search: "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose index every worker
+            builds; None for the model's own, which is exact unless it was handed over with one.
+        recall: the share of the exact search's candidates that it has to find; what it reaches stands in the sidecars.
         engine: what makes the shards: processes of this machine ("local"), or a cluster whose machines share the
             folders of model and shards ("ray", "spark"); the files are the same.
         workers: how many work at the same time, each with its own copy of the model and one thread; None for one a
@@ -192,7 +207,8 @@ def run_batch(
     with writing(target):
         check_place(target)
     options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
-    job = prepare(model, users, n, n_shards, histories, options, format, model_version)
+    asked = None if search is None else Search(search, recall)
+    job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if dry_run:
         return _planned(job, target, restart)
     with writing(target):
@@ -257,4 +273,5 @@ def _run(job: Job, folder: Folder, bar: Progress, engine: Engine, workers: int |
 def _result(job: Job, folder: Folder, done: tuple[int, ...], sidecars: Sequence[dict[str, Any] | None]) -> BatchResult:
     skipped = tuple(shard for shard in range(job.n_shards) if shard not in done)
     rows, fallback = (sum(one[name] for one in sidecars if one is not None) for name in ("rows", "fallback_users"))
-    return BatchResult(folder.place, done, skipped, rows, len(job.users), fallback)
+    recall = min((one["recall"] for one in sidecars if one is not None and "recall" in one), default=None)
+    return BatchResult(folder.place, done, skipped, rows, len(job.users), fallback, recall)

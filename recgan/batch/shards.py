@@ -31,7 +31,8 @@ def write_shard(job: Job, shard: int, folder: Folder, tick: Callable[[int], None
         tick: called with the number of users that are done since the last call.
 
     Returns:
-        The sidecar: model, arguments, users, users_sha256, rows, fallback_users, sha256.
+        The sidecar: model, arguments, users, users_sha256, rows, fallback_users, sha256; and an approximate search's
+        recall.
     """
     name = part_name(shard, job.n_shards, job.format)
     start, end = job.bounds(shard)
@@ -47,6 +48,8 @@ def write_shard(job: Job, shard: int, folder: Folder, tick: Callable[[int], None
                 tick(last - first)
         sha256 = file_hash(temporary)
     sidecar = {**job.expected(shard), "rows": rows, "fallback_users": fallback, "sha256": sha256}
+    if job.search is not None:
+        sidecar["recall"] = job.server.info()["search"]["recall"]
     write_json(folder, sidecar_name(name), sidecar)
     return sidecar
 

@@ -48,6 +48,13 @@ class Engine(StrEnum):
     spark = "spark"
 
 
+class Search(StrEnum):
+    """An approximate search."""
+
+    ivf = "ivf"
+    hnsw = "hnsw"
+
+
 class Shape(StrEnum):
     """How shards are written."""
 
@@ -171,6 +178,10 @@ def batch(
         bool, typer.Option("--model-version", help="Add a column that says with which model a list was made.")
     ] = False,
     reason: Annotated[bool, typer.Option("--reason", help="Add a column that says why each item is listed.")] = False,
+    search: Annotated[
+        Search | None, typer.Option(help="Search large catalogues approximately: cells (ivf) or a graph (hnsw).")
+    ] = None,
+    recall: Annotated[float, typer.Option(help="Share of the exact search's candidates that it has to find.")] = 0.95,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
@@ -190,6 +201,7 @@ def batch(
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
     options |= {"explain": reason, "filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
+    options |= {"search": search and search.value, "recall": recall}
     start = time.monotonic()
     result = run_batch(model, out, n=n, n_shards=shards, rules=rules, **options)
     _tell(result, dry_run, time.monotonic() - start)
@@ -273,6 +285,8 @@ def _tell(result: BatchResult, dry_run: bool, seconds: float) -> None:
     print(f"{result.folder}: {result.users:,} users, {result.rows:,} rows; shards: {written}{size}")
     if unknown := result.fallback_users:
         note(f"{unknown:,} unknown user{'s' * (unknown != 1)} got the general list")
+    if result.recall is not None:
+        note(f"approximate search: finds {result.recall:.1%} of the exact search's candidates, measured")
     if seconds >= WORTH_TELLING and not dry_run:
         note(f"it took {timedelta(seconds=round(seconds))}")
 
