@@ -12,9 +12,11 @@ import pandas as pd
 import torch
 
 from recgan import artifact, storage
+from recgan.cold import Tower
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.explaining import Explaining
+from recgan.growing import Growing
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.index import ItemIndex
 from recgan.ranking import ABSENT, Blocks, Judge, Query, Ranker
@@ -23,7 +25,7 @@ from recgan.serving import _check_n, _id_series, _refuse_repeats
 from recgan.vocabulary import Vocabulary
 
 
-class Recommender(Explaining):
+class Recommender(Explaining, Growing):
     """A trained conditional GAN with its linear block, ready to serve.
 
     Made by `recgan.train` or `Recommender.load`, never half-built.
@@ -39,6 +41,7 @@ class Recommender(Explaining):
         config: settings of the training run.
         report: what training measured; JSON values.
         disliked: what must never be listed to the known users; None for nothing.
+        tower: predicts items without interactions from their content, or None.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Recommender(Explaining):
         config: Config,
         report: dict[str, Any],
         disliked: Histories | None = None,
+        tower: Tower | None = None,
     ) -> None:
         super().__init__(users, items, histories, profiles, disliked)
         self._item_table = item_table
@@ -60,6 +64,7 @@ class Recommender(Explaining):
         self._judge = judge
         self._config = config
         self._report = report
+        self._tower = tower
         self._ranker = Ranker(blocks, judge, config.n_candidates)
 
     def _check_popularity(self, popularity: Any) -> float:
@@ -220,6 +225,34 @@ class Recommender(Explaining):
             self._config,
             report,
             None if self._disliked is None else self._disliked.take(kept),
+            self._tower,
+        )
+
+    @property
+    def _parts(self) -> storage.Parts:
+        known = self._users, self._items, self._histories, self._profiles, self._item_table
+        return storage.Parts(*known, self._blocks, self._judge, self._disliked, self._tower)
+
+    def _with(self, parts: storage.Parts) -> Recommender:
+        report = storage.copied(self._report)
+        report["data"] = fingerprint(parts.histories)
+        return self.of(parts, self._config, report)
+
+    @classmethod
+    def of(cls, parts: storage.Parts, config: Config, report: dict[str, Any]) -> Recommender:
+        """The recommender that is made of some parts."""
+        return cls(
+            parts.users,
+            parts.items,
+            parts.histories,
+            parts.profiles,
+            parts.item_table,
+            parts.blocks,
+            parts.judge,
+            config,
+            report,
+            parts.disliked,
+            parts.tower,
         )
 
     def save(self, folder: str | Path) -> None:
@@ -231,9 +264,7 @@ class Recommender(Explaining):
         Raises:
             ArtifactError: when the place holds something else or cannot be written.
         """
-        known = self._users, self._items, self._histories, self._profiles, self._item_table
-        parts = storage.Parts(*known, self._blocks, self._judge, self._disliked)
-        storage.save(folder, parts, self._config, self._report)
+        storage.save(folder, self._parts, self._config, self._report)
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -248,19 +279,7 @@ class Recommender(Explaining):
         Raises:
             ArtifactError: when the folder is missing, damaged or foreign.
         """
-        parts, config, report = storage.load(folder)
-        return cls(
-            parts.users,
-            parts.items,
-            parts.histories,
-            parts.profiles,
-            parts.item_table,
-            parts.blocks,
-            parts.judge,
-            config,
-            report,
-            parts.disliked,
-        )
+        return cls.of(*storage.load(folder))
 
 
 _loaded: dict[tuple[str, int], Recommender] = {}
