@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from recgan.items import read_items as read_items
     from recgan.items import read_users as read_users
     from recgan.recommender import Recommender as Recommender
-    from recgan.recommender import recommend as recommend
     from recgan.rules import Rules as Rules
+    from recgan.shortcut import recommend as recommend
     from recgan.splits import Holdout as Holdout
     from recgan.splits import Split as Split
     from recgan.splits import split_by_time as split_by_time
@@ -67,7 +67,7 @@ _HOME = {
     "read_interactions": "interactions",
     "read_items": "items",
     "read_users": "items",
-    "recommend": "recommender",
+    "recommend": "shortcut",
     "split_by_time": "splits",
     "split_leave_last": "splits",
     "split_ratio": "splits",

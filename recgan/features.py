@@ -236,14 +236,26 @@ def _trend(histories: Histories) -> np.ndarray:
 
 
 def _years(items: pd.DataFrame) -> np.ndarray:
+    return years_on(items, *year_scale(items))
+
+
+def year_scale(items: pd.DataFrame) -> tuple[float, float]:
+    """Mean and deviation of the known years; 0 and 1 where there are none."""
+    known = _year_numbers(items)
+    known = known[~np.isnan(known)]
+    return (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+
+
+def years_on(items: pd.DataFrame, mean: float, spread: float) -> np.ndarray:
+    """Years on this scale, (N,) float32; 0 where unknown."""
+    years = _year_numbers(items)
+    return np.asarray(np.where(np.isnan(years), 0.0, (years - mean) / spread), np.float32)
+
+
+def _year_numbers(items: pd.DataFrame) -> np.ndarray:
     if YEAR not in items.columns:
-        return np.zeros(len(items), np.float32)
-    years = pd.to_numeric(items[YEAR], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    known = ~np.isnan(years)
-    scaled = np.zeros(len(items), np.float32)
-    if known.any():
-        scaled[known] = _standardised(years[known])
-    return scaled
+        return np.full(len(items), np.nan)
+    return np.asarray(pd.to_numeric(items[YEAR], errors="coerce").to_numpy(np.float64, na_value=np.nan))
 
 
 def _audience(histories: Histories, profiles: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recgan import artifact, storage
+from recgan import storage
+from recgan.cold import Tower
 from recgan.config import Config
 from recgan.errors import ConfigError
 from recgan.explaining import Explaining
+from recgan.growing import Growing
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.index import ItemIndex, Kind
 from recgan.ranking import ABSENT, Blocks, Judge, Near, Query, Ranker, Search
@@ -23,7 +25,7 @@ from recgan.serving import check_n, id_series, refuse_repeats
 from recgan.vocabulary import Vocabulary
 
 
-class Recommender(Explaining):
+class Recommender(Explaining, Growing):
     """A trained conditional GAN with its linear block, ready to serve.
 
     Made by `recgan.train` or `Recommender.load`, never half-built.
@@ -39,6 +41,7 @@ class Recommender(Explaining):
         config: settings of the training run.
         report: what training measured; JSON values.
         disliked: what must never be listed to the known users; None for nothing.
+        tower: predicts items without interactions from their content, or None.
         near: an approximate search for stage one; None for the exact one.
     """
 
@@ -54,6 +57,7 @@ class Recommender(Explaining):
         config: Config,
         report: dict[str, Any],
         disliked: Histories | None = None,
+        tower: Tower | None = None,
         near: Near | None = None,
     ) -> None:
         super().__init__(users, items, histories, profiles, disliked)
@@ -62,6 +66,7 @@ class Recommender(Explaining):
         self._judge = judge
         self._config = config
         self._report = report
+        self._tower = tower
         self._ranker = Ranker(blocks, judge, config.n_candidates, near)
 
     def _check_popularity(self, popularity: Any) -> float:
@@ -110,8 +115,7 @@ class Recommender(Explaining):
             ConfigError: for another kind or recall, or when the index does not come as near.
         """
         near = Near.of(self._blocks, self._histories, Search(kind, recall), self._config.n_candidates)
-        parts = (self._users, self._items, self._histories, self._profiles, self._item_table)
-        return type(self)(*parts, self._blocks, self._judge, self._config, self._report, self._disliked, near)
+        return self.of(self._parts, self._config, self._report, near)
 
     def score(self, user_id: Any, item_ids: Any) -> pd.DataFrame:
         """Relevance of given items for one user, whether seen or not.
@@ -234,18 +238,41 @@ class Recommender(Explaining):
         report["data"] = fingerprint(histories)
         report["removed_users"] = report.get("removed_users", 0) + len(gone)
         report.get("game", {}).pop("pictures", None)
-        return type(self)(
-            Vocabulary(self._users.ids(kept), USER),
-            self._items,
-            histories,
-            self._profiles[kept],
-            self._item_table,
-            self._blocks,
-            self._judge,
-            self._config,
+        parts = replace(
+            self._parts,
+            users=Vocabulary(self._users.ids(kept), USER),
+            histories=histories,
+            profiles=self._profiles[kept],
+            disliked=None if self._disliked is None else self._disliked.take(kept),
+        )
+        return self.of(parts, self._config, report, self._ranker.near)
+
+    @property
+    def _parts(self) -> storage.Parts:
+        known = self._users, self._items, self._histories, self._profiles, self._item_table
+        return storage.Parts(*known, self._blocks, self._judge, self._disliked, self._tower)
+
+    def _with(self, parts: storage.Parts) -> Recommender:
+        report = storage.copied(self._report)
+        report["data"] = fingerprint(parts.histories)
+        return self.of(parts, self._config, report)
+
+    @classmethod
+    def of(cls, parts: storage.Parts, config: Config, report: dict[str, Any], near: Near | None = None) -> Recommender:
+        """The recommender that is made of some parts."""
+        return cls(
+            parts.users,
+            parts.items,
+            parts.histories,
+            parts.profiles,
+            parts.item_table,
+            parts.blocks,
+            parts.judge,
+            config,
             report,
-            None if self._disliked is None else self._disliked.take(kept),
-            self._ranker.near,
+            parts.disliked,
+            parts.tower,
+            near,
         )
 
     def save(self, folder: str | Path) -> None:
@@ -257,9 +284,7 @@ class Recommender(Explaining):
         Raises:
             ArtifactError: when the place holds something else or cannot be written.
         """
-        known = self._users, self._items, self._histories, self._profiles, self._item_table
-        parts = storage.Parts(*known, self._blocks, self._judge, self._disliked)
-        storage.save(folder, parts, self._config, self._report)
+        storage.save(folder, self._parts, self._config, self._report)
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -274,55 +299,4 @@ class Recommender(Explaining):
         Raises:
             ArtifactError: when the folder is missing, damaged or foreign.
         """
-        parts, config, report = storage.load(folder)
-        return cls(
-            parts.users,
-            parts.items,
-            parts.histories,
-            parts.profiles,
-            parts.item_table,
-            parts.blocks,
-            parts.judge,
-            config,
-            report,
-            parts.disliked,
-        )
-
-
-_loaded: dict[tuple[str, int], Recommender] = {}
-
-
-def recommend(
-    user_id: Any = None, n: int = 10, model: str | Path | Recommender | None = None, **options: Any
-) -> pd.DataFrame:
-    """The best items for one user from a model folder, which is loaded once.
-
-    Args:
-        user_id: the caller's id.
-        n: most items in the list.
-        model: a Recommender or a model folder; None reads the folder named by the environment's RECGAN_MODEL.
-        options: the other arguments of `Recommender.recommend`.
-
-    Returns:
-        A frame user_id, item_id, rank, score.
-
-    Raises:
-        ConfigError: when no model is named.
-        ArtifactError: when the folder is missing, damaged or foreign.
-    """
-    if isinstance(model, Recommender):
-        return model.recommend(user_id, n, **options)
-    folder = model or os.environ.get("RECGAN_MODEL")
-    if not folder:
-        raise ConfigError("recommend: give model=, a folder or a Recommender, or set RECGAN_MODEL")
-    return _cached(Path(folder)).recommend(user_id, n, **options)
-
-
-def _cached(folder: Path) -> Recommender:
-    manifest = artifact.standing(folder) / artifact.MANIFEST
-    key = (str(folder.resolve()), manifest.stat().st_mtime_ns if manifest.is_file() else 0)
-    if key not in _loaded:
-        model = Recommender.load(folder)
-        _loaded.clear()
-        _loaded[key] = model
-    return _loaded[key]
+        return cls.of(*storage.load(folder))

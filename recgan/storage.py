@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from recgan import artifact
+from recgan.cold import Tower, load_tower, tower_arrays, tower_facts
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
 from recgan.features import FEATURES, ItemTraits, category_flags, category_matrix
@@ -50,6 +51,7 @@ class Parts:
     blocks: Blocks
     judge: Judge | None
     disliked: Histories | None = None
+    tower: Tower | None = None
 
 
 def copied(value: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         "clock": parts.histories.clock,
         "window": parts.blocks.window,
         "strength": asdict(parts.blocks.strength),
+        "tower": None if parts.tower is None else tower_facts(parts.tower),
     }
     artifact.write_folder(folder, fill, described)
 
@@ -107,6 +110,10 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
         arrays |= {"dense.fold": blocks.dense.fold, "dense.columns": blocks.dense.columns}
     if blocks.factors is not None:
         arrays["factors.columns"] = blocks.factors.columns
+        arrays |= {} if blocks.factors.gram is None else {"factors.gram": blocks.factors.gram}
+    arrays |= {} if blocks.bias is None else {"bias": blocks.bias}
+    if parts.tower is not None:
+        arrays |= {f"tower.{name}": array for name, array in tower_arrays(parts.tower).items()}
     if blocks.sparse is not None:
         rows = blocks.sparse.rows
         arrays |= {
@@ -116,7 +123,9 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
         }
     if blocks.preferences is not None:
         arrays |= {f"preferences.{name}": value.numpy() for name, value in blocks.preferences.state_dict().items()}
-    if judge is not None:
+    if judge is None:
+        arrays["categories"] = blocks.categories
+    else:
         arrays |= {f"discriminator.{name}": value.numpy() for name, value in judge.discriminator.state_dict().items()}
         named = [field.name for field in fields(judge.traits) if field.name != "vectors"]
         arrays |= {f"traits.{name}": getattr(judge.traits, name) for name in named}
@@ -139,6 +148,7 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     histories, *disliked = (_histories(artifact.load_table(root / name), *sizes) for name in names)
     generator = build_generator(config, manifest["encoder"], _tensors(arrays, "generator."))
     judge = _judge(arrays, config, generator, len(items))
+    tower = _tower(arrays, manifest.get("tower"), len(items))
     blocks = Blocks(
         generator=generator,
         dense=_dense(arrays, len(items)),
@@ -148,16 +158,17 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
         weights=_weights(manifest["weights"]),
         noise=_checked(arrays, "noise", (config.n_draws, config.noise_dim)),
         window=_window(manifest["window"], generator),
-        categories=_categories(item_table) if judge is None else judge.traits.categories,
-        preferences=_preferences(arrays, generator, item_table),
+        categories=_categories(arrays, item_table) if judge is None else judge.traits.categories,
+        preferences=_preferences(arrays, generator, item_table, tower),
         strength=_strength(manifest.get("strength", {})),
+        bias=_checked(arrays, "bias", (len(items),)) if "bias" in arrays else None,
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
     if judge is not None and judge.traits.audience.shape[1] != profiles.shape[1]:
         raise ArtifactError(f"{root / WEIGHTS}: users and items have profiles of different width")
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
-    return Parts(users, items, histories, profiles, item_table, blocks, judge, *disliked)
+    return Parts(users, items, histories, profiles, item_table, blocks, judge, disliked[0] if disliked else None, tower)
 
 
 def _strength(values: Mapping[str, float]) -> Strength:
@@ -167,7 +178,16 @@ def _strength(values: Mapping[str, float]) -> Strength:
     return rule
 
 
-def _categories(item_table: pd.DataFrame) -> np.ndarray:
+def _tower(arrays: dict[str, np.ndarray], facts: dict[str, Any] | None, n_items: int) -> Tower | None:
+    """None in models that were made before there were towers, or without content."""
+    if facts is None:
+        return None
+    return load_tower(facts, n_items, lambda name, width: _checked(arrays, f"tower.{name}", (None,) * width))
+
+
+def _categories(arrays: dict[str, np.ndarray], item_table: pd.DataFrame) -> np.ndarray:
+    if "categories" in arrays:
+        return _checked(arrays, "categories", (len(item_table), None))
     if CATEGORIES in item_table.columns:
         names = item_table[CATEGORIES].dropna().astype(str).str.split(CATEGORY_SEPARATOR).explode().nunique()
         if names * len(item_table) > MOST_CATEGORY_CELLS:
@@ -239,7 +259,10 @@ def _factors(arrays: dict[str, np.ndarray], settings: dict[str, float] | None, n
     unseen, ridge = (float(settings[name]) for name in ("unseen", "ridge"))
     if not (0.0 < unseen < np.inf and 0.0 < ridge < np.inf):
         raise ArtifactError(f"{artifact.MANIFEST}: factors: unseen and ridge must be above 0, not {settings}")
-    return Factors(_checked(arrays, "factors.columns", (n_items, None)), unseen, ridge)
+    columns = _checked(arrays, "factors.columns", (n_items, None))
+    size = columns.shape[1]
+    gram = _checked(arrays, "factors.gram", (size, size)) if "factors.gram" in arrays else None
+    return Factors(columns, unseen, ridge, gram)
 
 
 def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) -> SparseRows | None:
@@ -256,14 +279,15 @@ def _sparse(arrays: dict[str, np.ndarray], decay: float | None, n_items: int) ->
 
 
 def _preferences(
-    arrays: dict[str, np.ndarray], generator: Generator, item_table: pd.DataFrame
+    arrays: dict[str, np.ndarray], generator: Generator, item_table: pd.DataFrame, tower: Tower | None
 ) -> PreferenceEncoder | None:
     tensors = _tensors(arrays, "preferences.")
     if not tensors:
         return None
     encoder = build_preference_encoder(tensors)
     shape = (encoder.direct.out_features, encoder.n_categories)
-    wanted = (generator.mean.in_features, category_flags(item_table).shape[1])
+    n_categories = category_flags(item_table).shape[1] if tower is None else len(tower.category_names)
+    wanted = (generator.mean.in_features, n_categories)
     if shape != wanted:
         raise ArtifactError(f"{WEIGHTS}: preferences are of the shape {shape}, the model's is {wanted}")
     return encoder

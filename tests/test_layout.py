@@ -15,9 +15,11 @@ PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "remote", "config", "rules", "schema", "foreign", "tables", "vocabulary", "interactions", "items",
     "splits", "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "features", "networks", "losses",
-    "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "artifact", "storage", "bounds",
-    "preferences", "serving", "generative", "explaining", "recommender", "baselines", "training", "batch", "report",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "features", "content",
+    "networks", "losses", "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "cold", "artifact",
+    "storage", "changes", "bounds",
+    "preferences", "serving", "generative", "explaining", "growing", "recommender", "shortcut", "baselines", "training",
+    "batch", "report",
     "demonstration", "cli",
 ]  # fmt: skip
 HEAVY = [

@@ -54,7 +54,7 @@ def survey(blocks: Blocks, histories: Histories, offered: np.ndarray) -> Survey:
     wanted = wanted_vectors(blocks, histories)
     with torch.no_grad():
         items, scale = blocks.generator.item_vectors(), float(blocks.generator.scale)
-    popular = torch.from_numpy(blocks.weights.popularity * blocks.popularity)
+    popular = torch.from_numpy(blocks.constant)
     draws, demand, found = wanted.reshape(-1, wanted.shape[2]), np.zeros(len(items)), []
     step = max(1, CELLS // len(items))
     for start in range(0, len(draws), step):

@@ -31,6 +31,7 @@ class Factors:
         columns: item vectors y, (N, R) float32.
         unseen: weight of an item that is not in the history, above 0.
         ridge: weight of the squared length, above 0.
+        gram: sum of `y y'` over the items that count as unseen, (R, R) float32; None for all of them.
 
     Example:
         >>> block = Factors(np.eye(2, dtype=np.float32), unseen=0.5, ridge=0.5)
@@ -41,12 +42,21 @@ class Factors:
     columns: np.ndarray
     unseen: float
     ridge: float
+    gram: np.ndarray | None = None
 
     @cached_property
     def prior(self) -> Tensor:
         """What every user's equations begin with, (R, R) float32."""
+        return self.unseen * self._counted + self.ridge * torch.eye(self.columns.shape[1])
+
+    @property
+    def _counted(self) -> Tensor:
         vectors = torch.from_numpy(self.columns)
-        return self.unseen * (vectors.T @ vectors) + self.ridge * torch.eye(vectors.shape[1])
+        return vectors.T @ vectors if self.gram is None else torch.from_numpy(self.gram)
+
+    def with_columns(self, columns: np.ndarray) -> Factors:
+        """The block for other items, (N, R) float32, in which a history of items that stay wants what it wanted."""
+        return Factors(columns, self.unseen, self.ridge, self._counted.numpy())
 
     def queries(self, histories: Histories) -> np.ndarray:
         """Wanted vectors w of B users, (B, R) float32; zeros for an empty history."""

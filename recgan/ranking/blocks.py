@@ -167,6 +167,7 @@ class Blocks:
         categories: unit rows of the items' categories, (N, Q) float32; Q may be 0.
         preferences: the encoder of stated categories, or None.
         strength: what the weights of a history's events are worth.
+        bias: what is added to the scores of new items, (N,) float32; None where there are none.
     """
 
     generator: Generator
@@ -180,14 +181,22 @@ class Blocks:
     categories: np.ndarray
     preferences: PreferenceEncoder | None = None
     strength: Strength = field(default_factory=Strength)
+    bias: np.ndarray | None = None
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """Every item as one vector of the search, (N, Q) float32: generated, linear and popularity columns."""
+        """Every item as one vector of the search, (N, Q) float32: generated, linear, popularity and bias columns."""
         with torch.no_grad():
             generated = self.generator.item_vectors().numpy()
         closed = [block.columns for block, _ in self._closed()]
-        return np.ascontiguousarray(np.concatenate([generated, *closed, self.popularity[:, None]], axis=1))
+        constant = [part[:, None] for part in (self.popularity, self.bias) if part is not None]
+        return np.ascontiguousarray(np.concatenate([generated, *closed, *constant], axis=1))
+
+    @property
+    def constant(self) -> np.ndarray:
+        """What every item scores whoever asks, (N,) float32."""
+        popular = self.weights.popularity * self.popularity
+        return np.asarray(popular if self.bias is None else popular + self.bias)
 
     def _closed(self) -> list[tuple[LowRank | Factors, float]]:
         """The blocks that are columns of the search and count something, with their weights."""
@@ -210,7 +219,8 @@ class Blocks:
         generated, popularity = self.fading_weights(query.histories.lengths)
         if query.costs is not None:
             popularity = popularity - query.costs[:, None]
-        return np.concatenate([generated * wanted, *closed, popularity], axis=1).astype(np.float32)
+        once = [] if self.bias is None else [np.ones((len(wanted), 1), np.float32)]
+        return np.concatenate([generated * wanted, *closed, popularity, *once], axis=1).astype(np.float32)
 
     def fading_weights(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the generated block and popularity count for histories of such lengths (B,), (B, 1) float32 each."""

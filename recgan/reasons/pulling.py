@@ -70,6 +70,7 @@ def pulls(ranker: Ranker, query: Query, items: np.ndarray) -> Pulls:
     if ranker.judge is not None and weights.discriminator:
         scores, lost = (np.sum(both, axis=0) for both in zip(*found.values(), strict=True))
         popular = blocks.fading_weights(asked.histories.lengths)[1] * blocks.popularity[items]
+        popular = popular if blocks.bias is None else popular + blocks.bias[items]
         relevance = scores + popular, lost
         found[DISCRIMINATOR] = judged(ranker.judge, weights.discriminator, asked, query.profiles, relevance)
     values = np.stack([lost for _, lost in found.values()], axis=-1)

@@ -18,7 +18,7 @@ from recgan.ranking import Query
 from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
 from recgan.training.validation import Validation, carve, from_holdout
-from recgan.vocabulary import Vocabulary
+from recgan.vocabulary import UNKNOWN, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Data:
         whole: all interactions; more than `histories` where the validation was carved from them.
         disliked: what must never be listed to the users; None for nothing.
         strength: what the weights of events are worth, as far as it is known.
+        others: table of the items without interactions.
     """
 
     users: Vocabulary
@@ -46,6 +47,7 @@ class Data:
     whole: Histories
     disliked: Histories | None = None
     strength: Strength = field(default_factory=Strength)
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def strengthened(self, rule: Strength) -> Data:
         """The same with strengths in the place of the weights."""
@@ -70,10 +72,7 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         raise DataError("interactions: no row has a weight above 0, so nobody likes anything")
     if len(item_vocabulary) < 2:
         raise DataError("interactions: one single item leaves nothing to choose from")
-    item_table = pd.DataFrame({ITEM: item_vocabulary.all_ids})
-    if items is not None:
-        described = _same_ids(read_items(items), item_vocabulary, ITEM, "items")
-        item_table = item_table.merge(described, on=ITEM, how="left")
+    item_table, others = _described(items, item_vocabulary)
     user_table = None if users is None else _same_ids(read_users(users), user_vocabulary, USER, "users")
     profiles = user_profiles(user_table, user_vocabulary.all_ids)
     whole, disliked = tastes(frame, user_vocabulary, item_vocabulary)
@@ -89,7 +88,17 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         blocked = history if disliked is None else history.joined(disliked.take(chosen))
         query = Query(history, blocked, profiles[chosen])
         inner = Validation(query, hidden.take(chosen), hidden.lengths[chosen], config.metric)
-        return Data(user_vocabulary, item_vocabulary, kept, profiles, item_table, inner, whole, disliked)
+        return Data(
+            user_vocabulary,
+            item_vocabulary,
+            kept,
+            profiles,
+            item_table,
+            inner,
+            whole,
+            disliked,
+            others=others,
+        )
     inner = from_holdout(
         validation,
         item_vocabulary,
@@ -99,7 +108,27 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         config.seed,
         least,
     )
-    return Data(user_vocabulary, item_vocabulary, whole, profiles, item_table, inner, whole, disliked)
+    return Data(
+        user_vocabulary,
+        item_vocabulary,
+        whole,
+        profiles,
+        item_table,
+        inner,
+        whole,
+        disliked,
+        others=others,
+    )
+
+
+def _described(items: Any, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of the items in the order of their numbers, and the rest of the table that was given."""
+    table = pd.DataFrame({ITEM: vocabulary.all_ids})
+    if items is None:
+        return table, table[:0]
+    described = _same_ids(read_items(items), vocabulary, ITEM, "items")
+    unknown = vocabulary.numbers(described[ITEM]) == UNKNOWN
+    return table.merge(described, on=ITEM, how="left"), described[unknown].reset_index(drop=True)
 
 
 def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:

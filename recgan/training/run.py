@@ -23,10 +23,12 @@ from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Ranker, Weights
 from recgan.recommender import Recommender
 from recgan.splits import Holdout
+from recgan.storage import Parts
 from recgan.tables import Source
 from recgan.training import judging
 from recgan.training.checkpoints import Checkpoints
 from recgan.training.closed import ClosedForms, strengthened
+from recgan.training.content import with_content
 from recgan.training.data import Data, read_data
 from recgan.training.fitting import new_discriminator, seeded
 from recgan.training.phases import Phases
@@ -116,31 +118,26 @@ class Run:
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
         blocks = self._timed("preferences", partial(self._with_preferences, blocks))
+        parts, self.report["content"] = self._timed("content", partial(self._content, blocks, judge))
         self.report |= {
             "weights": vars(blocks.weights),
             "alarms": alarms(blocks, data.validation, self.report["game"]),
             "seconds": round(time.perf_counter() - self.started, 1),
             "stage_seconds": self.stage_seconds,
             "versions": versions(),
-            "data": fingerprint(data.whole),
+            "data": fingerprint(parts.histories),
             "interrupted": self.phases.stopped,
         }
         if data.strength != Strength():
             self.report["strength"] = vars(data.strength)
         if self.phases.stopped:
             warnings.warn(INTERRUPTED.format(*self.phases.stopped), stacklevel=3)
-        return Recommender(
-            data.users,
-            data.items,
-            data.whole,
-            data.profiles,
-            data.item_table,
-            blocks,
-            judge,
-            config,
-            self.report,
-            data.disliked,
-        )
+        return Recommender.of(parts, config, self.report)
+
+    def _content(self, blocks: Blocks, judge: Judge) -> tuple[Parts, dict[str, Any]]:
+        data = self.data
+        known = data.users, data.items, data.whole, data.profiles, data.item_table
+        return with_content(Parts(*known, blocks, judge, data.disliked), data.others, data.validation, self.config)
 
     def _closed_forms(self) -> Blocks:
         """The closed forms, each with its best setting, and the start of the item vectors."""

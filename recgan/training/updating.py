@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recgan import storage
+from recgan import changes, storage
 from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.features import ItemTraits, category_flags
 from recgan.histories import Histories, Strength, fingerprint
@@ -60,21 +60,23 @@ def update(model: Recommender, new_interactions: Source, fine_tune: bool = False
     """
     if not isinstance(model, Recommender):
         raise ConfigError(f"model: a Recommender, not {type(model).__name__}")
-    known = _Known.of(model)
     frame = _readable(model, read_interactions(new_interactions))
-    users, liked, disliked = known.joined(frame)
+    liked_items = model._items.numbers(by_taste(frame)[0][ITEM])
+    model = model.of(changes.settled(model._parts, liked_items, model._config), model._config, model._report)
+    users, liked, disliked = _Known.of(model).joined(frame)
     profiles = np.zeros((len(users), model._profiles.shape[1]), np.float32)
     profiles[: len(model._users)] = model._profiles
-    blocks = _refitted(model, liked)
-    data = Data(users, model._items, liked, profiles, model._item_table, _nobody(liked, profiles), liked, disliked)
+    whole = replace(model._parts, users=users, histories=liked, profiles=profiles, disliked=disliked)
+    parts = changes.learned_alone(whole, model._config)
+    known = parts.users, parts.items, parts.histories, parts.profiles, parts.item_table
+    data = Data(*known, _nobody(parts.histories, profiles), parts.histories, parts.disliked)
+    blocks = _refitted(parts.blocks, model, data.whole)
     tuned = bool(fine_tune) and _is_trained(model)
     if tuned:
         blocks = _fine_tuned(model, blocks, data)
-    report = _report(model, data, len(frame), tuned)
-    judge = _informed(model._judge, blocks, data)
-    return type(model)(
-        users, model._items, liked, profiles, model._item_table, blocks, judge, model._config, report, disliked
-    )
+    report = _report(model, replace(data, whole=liked), len(frame), tuned)
+    parts = replace(parts, blocks=blocks, judge=_informed(parts.judge, blocks, data))
+    return type(model).of(changes.with_the_rest(parts, whole, model._config), model._config, report)
 
 
 def _readable(model: Recommender, frame: pd.DataFrame) -> pd.DataFrame:
@@ -168,9 +170,8 @@ def _rows(histories: Histories, taste: int) -> pd.DataFrame:
     )
 
 
-def _refitted(model: Recommender, histories: Histories) -> Blocks:
+def _refitted(blocks: Blocks, model: Recommender, histories: Histories) -> Blocks:
     """The closed forms that count, and popularity, fitted to other histories."""
-    blocks = model._blocks
     try:
         fits = refits(model._report, model._config.seed)
     except (KeyError, TypeError) as error:
@@ -198,7 +199,8 @@ def _fine_tuned(model: Recommender, blocks: Blocks, data: Data) -> Blocks:
     if phases.stopped:
         warnings.warn("fine-tuning was interrupted: the generator is what it was", stacklevel=3)
     elif blocks.preferences is not None:
-        flags = category_flags(data.item_table).to_numpy(np.float32)
+        names = list(model._learned_categories)
+        flags = category_flags(data.item_table).reindex(columns=names, fill_value=0).to_numpy(np.float32)
         tuned = replace(tuned, preferences=fit_preferences(tuned, data.whole, flags, config.seed))
     return tuned
 

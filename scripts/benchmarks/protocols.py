@@ -111,7 +111,7 @@ def load(protocol: Protocol, data: Path, seed: int) -> Task:
     task = protocol.cut(pd.read_parquet(folder / "interactions.parquet"), seed)
     if not protocol.metadata:
         return task
-    items = _items(pd.read_parquet(folder / "items.parquet"), task.fit[ITEM].dtype)
+    items = described(pd.read_parquet(folder / "items.parquet"), task.fit[ITEM].dtype)
     users = folder / "users.parquet"
     return replace(task, items=items, users=pd.read_parquet(users)[list(PROFILE)] if users.exists() else None)
 
@@ -124,7 +124,7 @@ def fingerprint(protocol: Protocol, data: Path) -> str:
     return digest.hexdigest()
 
 
-def _items(items: pd.DataFrame, id_type: object) -> pd.DataFrame:
+def described(items: pd.DataFrame, id_type: object) -> pd.DataFrame:
     """Titles, categories and the year that stands behind a title; lists of attributes become categories."""
     items = items.assign(**{ITEM: items[ITEM].astype(id_type)})
     if "attributes" in items.columns:
