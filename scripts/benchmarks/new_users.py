@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from measuring import QUICK, write_json
-from protocols import PROFILE, PROTOCOLS, _items
+from protocols import PROFILE, PROTOCOLS, described
 from results import environment, plain
 from rich.console import Console
 from tables import Sheet
@@ -48,7 +48,7 @@ def split_of(data: Path, name: str, seed: int) -> tuple[Split, pd.DataFrame, pd.
     liked = recgan.read_interactions(frame, min_rating=4 if name == "ml-1m" else None, min_user_items=5)
     order = [TIMESTAMP] if TIMESTAMP in liked.columns else []
     split = recgan.split_users(liked[[USER, ITEM, *order]], history=0.8, seed=seed)
-    items = _items(pd.read_parquet(folder / "items.parquet"), split.train[ITEM].dtype)
+    items = described(pd.read_parquet(folder / "items.parquet"), split.train[ITEM].dtype)
     users = folder / "users.parquet"
     return split, items, pd.read_parquet(users)[list(PROFILE)] if users.exists() else None
 
@@ -114,9 +114,11 @@ def of_model(label: str, model: Any, test: Holdout, items: pd.DataFrame) -> dict
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """The curves of all models."""
     split, items, users = split_of(options.data, options.set, options.seed)
+    known = split.test.history[ITEM].isin(split.train[ITEM])
+    test = Holdout(split.test.history[known], split.test.truth)
     curves: dict[str, list[dict[str, float]]] = {}
     for label, model in models(split, items, users, options.rivals.split(","), options.quick):
-        curves |= of_model(label, model, split.test, items)
+        curves |= of_model(label, model, test, items)
     counted = {"set": options.set, "seed": options.seed, "users": split.test.truth[USER].nunique()}
     return plain({**counted, "curves": curves, "environment": environment()})
 
