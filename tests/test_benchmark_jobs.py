@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
 import memory
 import near
+import rules_and_workers
 
 
 @pytest.mark.slow
@@ -35,3 +36,12 @@ def test_an_approximate_search_is_measured(monkeypatch):
     assert 0.8 < found["same"] <= 1.0
     assert min(found["rates"]) > 0
     assert near.row(3000, "ivf", found)[:2] == ["3,000", "ivf"]
+
+
+def test_rules_and_workers_from_a_model_to_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(rules_and_workers, "USERS", 40)
+    call = ["--items", "120", "--n", "5", "--rounds", "1", "--users", "50", "--table", "markdown"]
+    assert rules_and_workers.main(call) == 0
+    told = capsys.readouterr().out
+    assert all(f"| {rule} |" in told for rule in rules_and_workers.RULES)
+    assert "50 users: one worker" in told
