@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
+
+import memory
+import near
+import rules_and_workers
+
+
+@pytest.mark.slow
+def test_memory_from_users_to_a_table(capsys):
+    assert memory.main(["--users", "100,300", "--items", "50", "--n", "3", "--table", "markdown"]) == 0
+    table = capsys.readouterr().out
+    assert "| 100 | 300 |" in table
+    assert "| 300 | 900 |" in table
+
+
+def test_known_users_get_lists_of_their_own():
+    found = memory.measured(60, 50, 3, True, 1)
+    assert found["rows"] == 180
+    assert 0 < found["written"] < 1
+    assert found["peak"] >= found["beyond"] >= 0
+
+
+def test_an_approximate_search_is_measured(monkeypatch):
+    monkeypatch.setattr(near, "USERS", 60)
+    monkeypatch.setattr(near, "ASKED", 40)
+    monkeypatch.setattr(near, "ROUNDS", 1)
+    found = near.measured(3000, 8, "ivf", 0.9)
+    assert found["told"]["recall"] > 0.8
+    assert 0.8 < found["same"] <= 1.0
+    assert min(found["rates"]) > 0
+    assert near.row(3000, "ivf", found)[:2] == ["3,000", "ivf"]
+
+
+def test_rules_and_workers_from_a_model_to_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(rules_and_workers, "USERS", 40)
+    call = ["--items", "120", "--n", "5", "--rounds", "1", "--users", "50", "--table", "markdown"]
+    assert rules_and_workers.main(call) == 0
+    told = capsys.readouterr().out
+    assert all(f"| {rule} |" in told for rule in rules_and_workers.RULES)
+    assert "50 users: one worker" in told
