@@ -9,8 +9,8 @@ import torch
 
 from recgan.ranking.top import Groups, Pairs, largest
 
-UNIT = 2.0**-9
-"""Relative error of rounding to bfloat16."""
+UNIT = 2.0**-8
+"""Largest relative error of rounding to bfloat16, whose significand has eight bits."""
 ADDED = 2.0**-22
 """Relative error of adding one more product, in the rough and in the exact sum together."""
 TINY = 2.0**-126
