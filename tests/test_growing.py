@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +12,7 @@ from conftest import SMALL
 from planted import planted
 
 import recgan
-from recgan.errors import ConfigError, DataError, UnknownItemError
+from recgan.errors import ArtifactError, ConfigError, DataError, UnknownItemError
 
 GROUPS, LEARNED, WHOLE = 4, 60, 80
 QUICK = {**SMALL, "epochs": 6, "game_steps": 0}
@@ -161,6 +164,85 @@ def test_an_update_that_changes_nothing_changes_no_list(more):
     same = more.update_items(more.item_table)
     pd.testing.assert_frame_equal(same.recommend_batch(n=10), more.recommend_batch(n=10))
     pd.testing.assert_frame_equal(same.item_table, more.item_table)
+
+
+def test_new_events_make_a_new_item_a_learned_one(more):
+    events = pd.DataFrame({"user_id": [2, 6, 10, 500], "item_id": 66, "timestamp": 2 * 10**9})
+    updated = recgan.update(more, events)
+    assert set(updated.items) == set(more.items)
+    assert 66 not in updated.new_items.tolist()
+    assert len(updated.new_items) == WHOLE - LEARNED - 1
+    lists = updated.recommend_batch(n=5, items=updated.new_items)
+    assert (lists["item_id"] % GROUPS == lists["user_id"] % GROUPS)[lists["user_id"] < 120].mean() > 0.7
+    assert 66 not in updated.recommend(2, n=WHOLE)["item_id"].tolist()
+    assert updated.item_table.set_index("item_id").loc[66, "title"] == "thing 66 of kind2"
+    pd.testing.assert_frame_equal(
+        updated.item_table.sort_values("item_id", ignore_index=True),
+        more.item_table.sort_values("item_id", ignore_index=True),
+    )
+
+
+def test_an_update_leaves_what_nobody_has_had_to_the_tower(plain, more):
+    events = pd.DataFrame({"user_id": [2, 6], "item_id": [3, 5], "timestamp": 2 * 10**9})
+    first = recgan.update(more, events).recommend_batch(n=10)
+    second = recgan.update(plain, events).add_items(content(range(LEARNED, WHOLE))).recommend_batch(n=10)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_category_that_came_later_can_be_avoided_but_tells_no_taste(more):
+    with pytest.warns(UserWarning, match="not learned"):
+        model = more.add_items(content([101]).assign(categories="g1|opera"))
+    liked = {"categories": ["g1"]}
+    pd.testing.assert_frame_equal(
+        model.recommend(1, n=5, preferences=liked, items=more.items), more.recommend(1, n=5, preferences=liked)
+    )
+    lists = model.recommend_batch(n=WHOLE, preferences={"avoid": ["opera"]})
+    assert 101 not in lists["item_id"].tolist()
+    assert model.recommend(1, n=5, rules={"min_per_category": {"opera": 1}})["item_id"].eq(101).any()
+
+
+def test_stated_preferences_survive_the_loss_of_a_category(more):
+    gone = [number for number in range(WHOLE) if "g2" in content([number])["categories"][0]]
+    fewer = more.remove_items(gone)
+    lists = fewer.recommend(1, n=5, preferences={"categories": ["g1"]})
+    assert len(lists) == 5
+
+
+def test_dislikes_of_new_items_are_kept(more):
+    events = pd.DataFrame({"user_id": [2, 6], "item_id": [66, 70], "weight": [-1.0, 1.0], "timestamp": 2 * 10**9})
+    updated = recgan.update(more, events)
+    assert 66 in updated.new_items.tolist()
+    assert 66 not in updated.recommend(2, n=WHOLE)["item_id"].tolist()
+    assert 66 in updated.recommend(6, n=WHOLE)["item_id"].tolist()
+
+
+def _tampered(folder, change):
+    """The model folder with another manifest, sealed as if it were whole."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest["tower"])
+    text = json.dumps(manifest)
+    (folder / "manifest.json").write_text(text)
+    (folder / "manifest.sha256").write_text(hashlib.sha256(text.encode()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tower: tower.update(learned=10**6),
+        lambda tower: tower.update(learned=0),
+        lambda tower: tower["settings"].update(penalty=-1.0),
+        lambda tower: tower["settings"].update(handicap="much"),
+        lambda tower: tower["terms"]["words"].append("more"),
+        lambda tower: tower.update(numbers=["year", "year2"]),
+        lambda tower: tower.update(years=[1990.0, 0.0]),
+        lambda tower: tower.pop("texts"),
+    ],
+)
+def test_a_tower_that_does_not_fit_is_refused(more, tmp_path, change):
+    more.save(tmp_path / "model")
+    _tampered(tmp_path / "model", change)
+    with pytest.raises(ArtifactError):
+        recgan.Recommender.load(tmp_path / "model")
 
 
 def test_what_add_items_refuses(plain):
