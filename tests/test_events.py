@@ -144,6 +144,16 @@ def test_sequences_are_trained_with_weights(small_config):
     assert np.isfinite(model.recommend_batch(n=3)["score"]).all()
 
 
+def test_a_checkpoint_is_of_its_weights_and_dislikes(small_config, tmp_path):
+    frame = planted(30, 20, 2, 0.0, 0)
+    frame["weight"] = np.random.default_rng(1).integers(1, 4, len(frame))
+    config = small_config.changed(epochs=1, game_steps=0, checkpoint_dir=str(tmp_path / "kept"))
+    lists = recgan.train(frame, config=config).recommend_batch(n=3)
+    assert recgan.train(frame, config=config).recommend_batch(n=3).equals(lists)
+    with pytest.raises(ConfigError, match="another run, with other data"):
+        recgan.train(frame.assign(weight=frame["weight"].where(frame.index != 5, -1)), config=config)
+
+
 def test_equal_weights_change_nothing(interactions, small_config):
     config = small_config.changed(epochs=2, game_steps=5)
     ours = recgan.train(interactions, config=config)

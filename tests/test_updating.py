@@ -129,6 +129,20 @@ def test_likes_become_dislikes_and_back(old):
     assert liking._disliked is None
 
 
+def test_weights_are_read_by_the_rule_of_the_training(small_config):
+    own = planted(60, 40, 4, 0.0, 0).assign(weight=9.0)
+    other = planted(60, 40, 4, 0.0, 1).assign(user_id=lambda frame: (frame["user_id"] + 1) % 60, weight=1.0)
+    both = pd.concat([own, other]).drop_duplicates(["user_id", "item_id"], ignore_index=True)
+    model = recgan.train(both, config=small_config.changed(epochs=1, game_steps=0))
+    rule = model._blocks.strength
+    assert rule.power > 0
+    rows = pd.DataFrame({"user_id": [200, 200], "item_id": [3, 7], "weight": [9.0, 1.0]})
+    weights = recgan.update(model, rows)._histories.weights
+    np.testing.assert_allclose(weights[-2:], (np.array([9.0, 1.0]) / rule.mean) ** rule.power, rtol=1e-5)
+    np.testing.assert_array_equal(weights[:-2], model._histories.weights)
+    assert recgan.update(model, rows.drop(columns="weight"))._histories.weights[-2:].tolist() == [1.0, 1.0]
+
+
 def test_what_cannot_be_updated(frame, old):
     with pytest.warns(UserWarning, match=r"1 of 2 rows have one of 1 items .* such as 777; they are left out"):
         some = recgan.update(old, pd.DataFrame({"user_id": [1, 1], "item_id": [777, 2]}))

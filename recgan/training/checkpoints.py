@@ -194,8 +194,9 @@ def _digest(data: Data) -> str:
     """A hash of everything that a run reads."""
     validation = data.validation
     digest = hashlib.sha256(json.dumps([fingerprint(one) for one in (data.whole, data.histories)]).encode())
-    for histories in (data.whole, validation.query.histories, validation.truth):
-        for array in (histories.offsets, histories.items, histories.times):
+    disliked = [] if data.disliked is None else [data.disliked]
+    for histories in (data.whole, validation.query.histories, validation.truth, *disliked):
+        for array in (histories.offsets, histories.items, histories.times, histories.weights):
             digest.update(b"" if array is None else array.tobytes())
     digest.update(data.profiles.tobytes())
     digest.update(pd.util.hash_pandas_object(data.item_table.astype(str), index=False).to_numpy().tobytes())

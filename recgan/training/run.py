@@ -53,8 +53,9 @@ def train(
     """Train a recommender; nothing needs to be tuned.
 
     Args:
-        interactions: user_id, item_id and, where they exist, timestamp or position; a frame of
-            pandas, polars, Arrow or SciPy, or a path.
+        interactions: user_id, item_id and, where they exist, weight, timestamp or position; a frame of pandas, polars,
+            Arrow or SciPy, or a path. How far weights are heeded validation decides, which then asks for events of at
+            least the mean weight; weights of 0 or less are dislikes, see `read_interactions`.
         items: item_id, title, categories, year, likewise; optional.
         users: user_id and features such as age or country, likewise; optional.
         validation: history and truth of some users for the inner validation; None carves it from the interactions.

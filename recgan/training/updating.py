@@ -50,8 +50,8 @@ def update(model: Recommender, new_interactions: Source, fine_tune: bool = False
 
     Returns:
         The new model; `info()["updates"]` counts what came in. Items that the model does not know are left out with a
-        warning: add them first where they have content, or train anew. Lists of `update(model, ...)` and of a model
-        that is trained anew differ in the generator and in the settings alone.
+        warning; train anew to have them. Lists of `update(model, ...)` and of a model that is trained anew differ in
+        the generator, the weights of the parts and the settings alone. It searches exactly, until `with_search`.
 
     Raises:
         DataError: when the table cannot be used, its ids are of another type, or no row has an item that is known.
