@@ -83,7 +83,7 @@ def test_shards_are_contiguous_slices_of_nearly_equal_size(model, tmp_path, n_us
 
 
 def test_a_shard_is_the_same_wherever_it_is_made(model, folder, tmp_path):
-    options = {"n": 4, "explore": 0.5, "seed": 3, "explain": True}
+    options = {"n": 4, "explore": 0.5, "popularity": 0.4, "seed": 3, "explain": True}
     run(folder, tmp_path / "job", n_shards=3, **options)
     for which in (model, folder, str(folder), recgan.Recommender.load(folder)):
         path = score_shard(which, None, 2, 3, tmp_path / "alone", **options)
@@ -156,6 +156,7 @@ def test_the_sidecar_of_another_job_does_not_verify(model, tmp_path):
         ({"format": "csv"}, "format is 'parquet' there and 'csv' here"),
         ({"model_version": True}, "model_version is False there and True here"),
         ({"explain": True}, "explain is False there and True here"),
+        ({"popularity": 0.5}, "popularity is None there and 0.5 here"),
         ({"filter_seen": False}, "filter_seen is True there and False here"),
         ({"on_unknown": "skip"}, "on_unknown is 'fallback' there and 'skip' here"),
         ({"items": [1, 2, 3]}, "different items"),
@@ -377,6 +378,7 @@ def test_the_ids_are_never_confused(model, named_model, tmp_path):
         ({"n_shards": True}, recgan.ConfigError, "n_shards: a whole number of at least 1, not True"),
         ({"format": "xml"}, recgan.ConfigError, "format: 'parquet', 'csv' or 'jsonl', not 'xml'"),
         ({"explain": "yes"}, recgan.ConfigError, "explain: True or False, not 'yes'"),
+        ({"popularity": "much"}, recgan.ConfigError, "popularity: a finite number or None, not 'much'"),
         ({"explore": 2}, recgan.ConfigError, "explore: a number from 0 to 1, not 2"),
         ({"on_unknown": "x"}, recgan.ConfigError, "on_unknown"),
         ({"users": [1, 2, 1]}, recgan.DataError, "users: 1 asked for more than once, such as 1"),

@@ -178,6 +178,16 @@ def test_batch_tells_reasons(folder, tmp_path):
     refused(call(*job), "explain is True there and False here")
 
 
+def test_popularity_is_passed_on(folder, tmp_path):
+    model = recgan.Recommender.load(folder)
+    found = table(call("recommend", folder, 7, "-n", 3, "--popularity", 2.5, "--format", "csv").stdout)
+    assert found["item_id"].tolist() == model.recommend(7, 3, popularity=2.5)["item_id"].tolist()
+    assert call("batch", folder, "--out", tmp_path / "lists", "-n", 3, "--popularity", 2.5).exit_code == 0
+    wanted = model.recommend_batch(n=3, popularity=2.5)
+    assert read_batch(tmp_path / "lists")["item_id"].tolist() == wanted["item_id"].tolist()
+    assert wanted["item_id"].tolist() != model.recommend_batch(n=3)["item_id"].tolist()
+
+
 def test_explain(folder):
     model = recgan.Recommender.load(folder)
     item = model.recommend(7, 1)["item_id"].iloc[0]

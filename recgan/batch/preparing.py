@@ -45,7 +45,7 @@ def prepare(
         n: most items in a list.
         n_shards: shards into which the users are cut.
         histories: a frame user_id, item_id (+ timestamp | position), the path of such a table, or None.
-        options: items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed.
+        options: items, exclude, filter_seen, on_unknown, explore, popularity, rules, preferences, explain, seed.
         form: format of the shards.
         model_version: whether a column says with which model the list was made.
         search: an approximate search; None for that of the model, which is exact unless it was handed over with one.
@@ -160,7 +160,7 @@ def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame 
 
 
 def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "explain", "seed")}
+    plain = {name: _plain(options[name]) for name in ("filter_seen", "on_unknown", "popularity", "explain", "seed")}
     hashed: dict[str, str | None] = {name: _ids_hash(options[name]) for name in ("items", "exclude")}
     stated = options["preferences"]
     hashed["preferences"] = None if stated is None else json_hash(sorted(map(repr, stated.items())))

@@ -67,6 +67,7 @@ def score_shard(
     filter_seen: bool = True,
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
+    popularity: float | None = None,
     rules: Rules | Mapping[str, Any] | None = None,
     preferences: Any = None,
     explain: bool = False,
@@ -97,6 +98,7 @@ def score_shard(
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
+        popularity: correction of the popularity bias, as in `Recommender.recommend`.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         preferences: what users state, as in `Recommender.recommend_batch`, or a table with preference (category, item
             or avoid), value and, where they are not those of all, user_id.
@@ -115,7 +117,7 @@ def score_shard(
     Raises:
         RecganError: as `run_batch`.
     """
-    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
+    options = _options(items, exclude, filter_seen, on_unknown, explore, popularity, rules, preferences, explain, seed)
     asked = None if search is None else Search(search, recall)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
@@ -140,6 +142,7 @@ def run_batch(
     filter_seen: bool = True,
     on_unknown: OnUnknown = "fallback",
     explore: float = 0.0,
+    popularity: float | None = None,
     rules: Rules | Mapping[str, Any] | None = None,
     preferences: Any = None,
     explain: bool = False,
@@ -173,6 +176,7 @@ def run_batch(
         filter_seen: whether items of the history are left out.
         on_unknown: "fallback", "skip" or "raise".
         explore: 0 for the accurate list, up to 1 for the adventurous one.
+        popularity: correction of the popularity bias, as in `Recommender.recommend`.
         rules: what the lists must observe besides relevance, `recgan.Rules` or a dictionary.
         preferences: what users state, as in `Recommender.recommend_batch`, or a table with preference (category, item
             or avoid), value and, where they are not those of all, user_id.
@@ -206,7 +210,7 @@ def run_batch(
     target = folder_of(folder)
     with writing(target):
         check_place(target)
-    options = _options(items, exclude, filter_seen, on_unknown, explore, rules, preferences, explain, seed)
+    options = _options(items, exclude, filter_seen, on_unknown, explore, popularity, rules, preferences, explain, seed)
     asked = None if search is None else Search(search, recall)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if dry_run:
@@ -224,6 +228,7 @@ def _options(
     filter_seen: bool,
     on_unknown: str,
     explore: float,
+    popularity: float | None,
     rules: Any,
     preferences: Any,
     explain: bool,
@@ -235,6 +240,7 @@ def _options(
         "filter_seen": filter_seen,
         "on_unknown": on_unknown,
         "explore": explore,
+        "popularity": popularity,
         "rules": Rules.of(rules),
         "preferences": preferences,
         "explain": explain,

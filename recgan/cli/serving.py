@@ -76,6 +76,7 @@ UnknownOption = Annotated[
     OnUnknown, typer.Option(help="What an unknown user gets: the general list, nothing, or an error.")
 ]
 ExploreOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="0: the accurate list; 1: adventurous.")]
+PopularityOption = Annotated[float | None, typer.Option(help="Above 0, such as 0.5: rarer items.")]
 SeedOption = Annotated[int, typer.Option(help="Of what is random at explore > 0.")]
 ExplainOption = Annotated[bool, typer.Option("--explain", help="Add a column that says why each item is listed.")]
 SeenOption = Annotated[bool, typer.Option("--keep-seen", help="Do not leave out what the user had.")]
@@ -88,6 +89,7 @@ def recommend(
     exclude: ExcludeOption = None,
     history: HistoryOption = None,
     explore: ExploreOption = 0.0,
+    popularity: PopularityOption = None,
     seed: SeedOption = 0,
     pin: Annotated[list[str] | None, typer.Option(help="Items that stand first: ID or ID,ID.")] = None,
     calibration: CalibrationOption = 0.0,
@@ -116,6 +118,7 @@ def recommend(
         history=many_ids(history or [], loaded.items, "--history"),
         exclude=many_ids(exclude or [], loaded.items, "--exclude"),
         explore=explore,
+        popularity=popularity,
         rules=rules_of(
             calibration,
             max_per_category,
@@ -152,6 +155,7 @@ def batch(
     n: LengthOption = 10,
     shards: Annotated[int, typer.Option(min=1, help="Files into which the users are cut.")] = 8,
     explore: ExploreOption = 0.0,
+    popularity: PopularityOption = None,
     seed: SeedOption = 0,
     preferences: Annotated[
         str | None,
@@ -201,7 +205,7 @@ def batch(
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
     options |= {"explain": reason, "filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
-    options |= {"search": search and search.value, "recall": recall}
+    options |= {"search": search and search.value, "recall": recall, "popularity": popularity}
     start = time.monotonic()
     result = run_batch(model, out, n=n, n_shards=shards, rules=rules, **options)
     _tell(result, dry_run, time.monotonic() - start)
