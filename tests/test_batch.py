@@ -293,7 +293,9 @@ def test_two_runs_do_not_work_in_one_folder(model, tmp_path):
 def test_a_dry_run_writes_nothing(model, tmp_path):
     place = tmp_path / "deep" / "lists"
     planned = run(model, place, n_shards=3, dry_run=True)
-    assert planned == BatchResult(place, (0, 1, 2), (), 0, 120, 0, 1200, planned.expected_bytes)
+    assert planned == BatchResult(
+        place, (0, 1, 2), (), 0, 120, 0, expected_rows=1200, expected_bytes=planned.expected_bytes
+    )
     assert not (tmp_path / "deep").exists()
     run(model, place, n=2, n_shards=3)
     (place / "part-00001-of-00003.parquet").unlink()
