@@ -301,7 +301,9 @@ def test_a_dry_run_writes_nothing(model, tmp_path):
     (place / "part-00001-of-00003.parquet").unlink()
     before = content(place)
     planned = run(model, place, n=2, n_shards=3, dry_run=True)
-    assert planned == BatchResult(place, (1,), (0, 2), 160, 120, 0, 240, planned.expected_bytes)
+    assert planned == BatchResult(
+        place, (1,), (0, 2), 160, 120, 0, expected_rows=240, expected_bytes=planned.expected_bytes
+    )
     assert run(model, place, n=9, n_shards=3, dry_run=True, restart=True).done == (0, 1, 2)
     assert content(place) == before
 
