@@ -20,7 +20,7 @@ from recgan.ranking import top_items
 from recgan.schema import ITEM, RANK, SCORE, USER
 
 WORDS = (1.0, 0.3, 0.0)
-NEAREST = (5, 20, 50, 100)
+NEAREST = (5, 20, 50, 100, 200, 400)
 PORTION = 500
 MOST_USERS = 1000
 Score = Callable[[Histories], np.ndarray]
