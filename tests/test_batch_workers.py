@@ -93,7 +93,14 @@ def engines_job(model, n_users: int, n_shards: int):
     from recgan.batch.preparing import prepare
     from recgan.batch.running import _options
 
-    return prepare(model, range(n_users), 3, n_shards, None, _options(None, None, True, "fallback", 0.0, None, 0))
+    return prepare(
+        model,
+        range(n_users),
+        3,
+        n_shards,
+        None,
+        _options(None, None, True, "fallback", 0.0, None, None, None, False, 0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -295,7 +302,7 @@ def test_an_error_that_cannot_be_sent_is_told_in_words():
 
 
 def test_a_shard_that_cannot_be_made_is_a_failure_with_its_reason(folder, tmp_path):
-    assignment = Assignment(folder, LocalFolder(tmp_path), {"described": {"model": "another"}})
+    assignment = Assignment(folder, LocalFolder(tmp_path), {"described": {"model": "another"}, "search": None})
     failure = assignment.attempt(0)
     assert failure.kind is ArtifactError
     assert "holds another model than when the job began" in str(failure.error())
