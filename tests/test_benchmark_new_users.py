@@ -81,7 +81,7 @@ def test_curves_of_all_models(data, tmp_path, capsys):
     ]
     assert new_users.main([str(one) for one in options]) == 0
     curves = json.loads(out.read_text())["curves"]
-    assert list(curves) == ["recgan", new_users.STATED, "Popular", "EASE"]
+    assert list(curves) == ["recgan", new_users.STATED, new_users.TURNED, "Popular", "EASE"]
     assert all([one["length"] for one in curve] == list(new_users.LENGTHS) for curve in curves.values())
     values = {name: np.array([one["ndcg@10"] for one in curve]) for name, curve in curves.items()}
     assert values["EASE"][0] == pytest.approx(values["Popular"][0], abs=0.1)

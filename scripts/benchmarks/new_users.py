@@ -36,7 +36,7 @@ from recgan.vocabulary import Vocabulary
 HERE = Path(__file__).parent
 LENGTHS = (0, 1, 2, 5, 10, 20)
 RIVALS = {"ml-1m": ("Popular", "ItemKNN", "EASE", "IALS"), "movietweetings": ("Popular", "ItemKNN", "EASE", "SASRec")}
-STATED = "recgan, three categories stated"
+STATED, TURNED = "recgan, three categories stated", "recgan, explore=1"
 METRIC = "ndcg@10"
 
 
@@ -102,7 +102,7 @@ def of_model(label: str, model: Any, test: Holdout, items: pd.DataFrame) -> dict
         hidden = rest.groupby(USER)[ITEM].agg(list).to_dict()
         asked: dict[str, dict[str, Any]] = {label: {}}
         if label == "recgan":
-            asked[STATED] = {"preferences": stated_by(rest, items, users)}
+            asked |= {STATED: {"preferences": stated_by(rest, items, users)}, TURNED: {"explore": 1.0}}
         for name, more in asked.items():
             lists = model.recommend_batch(users, 10, histories=history, exclude=hidden, **more)
             metrics = [METRIC, "hit@10", "diversity@10"]
