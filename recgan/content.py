@@ -134,7 +134,7 @@ class Reader:
     Example:
         >>> items = pd.DataFrame({"item_id": [1, 2, 3], "categories": ["War", "War|Drama", "Drama"]})
         >>> reader = Reader.of(items)
-        >>> reader.read(items).round(2).tolist()
+        >>> reader.read(items).astype(float).round(2).tolist()
         [[0.0, 1.0], [0.71, 0.71], [1.0, 0.0]]
     """
 
