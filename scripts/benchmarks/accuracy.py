@@ -22,11 +22,11 @@ from typing import Any
 
 import results
 import rivals
+import tables
 from jobs import JobError, Outcome, outcome, run
 from measuring import Job, tune, write_json
 from protocols import PROTOCOLS, Protocol
 from rich.console import Console
-from tables import sheets
 
 HERE = Path(__file__).parent
 BUDGET = 900.0
@@ -163,13 +163,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def show(result: dict[str, Any], protocol: Protocol, style: str) -> None:
     """Print the tables and the notes."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    for sheet in sheets(result, protocol):
-        if style == "markdown":
-            print(sheet.markdown())
-        else:
-            sheet.show(console)
+    tables.show(tables.sheets(result, protocol), style, WIDTH)
     for note in result["notes"]:
         print(f"Note: {note}")
 

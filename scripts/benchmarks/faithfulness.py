@@ -27,8 +27,7 @@ from forks import SETS
 from measuring import QUICK, write_json
 from protocols import PROTOCOLS, Task, load
 from results import environment, plain
-from rich.console import Console
-from tables import Sheet
+from tables import Sheet, show
 from tested import interval
 
 import recgan
@@ -222,13 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     result = plain({**measured(options), "quick": options.quick, "environment": environment()})
     write_json(options.out, result)
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    for sheet in sheets(result):
-        if options.table == "markdown":
-            print(sheet.markdown())
-        else:
-            sheet.show(console)
+    show(sheets(result), options.table, WIDTH)
     return 0
 
 

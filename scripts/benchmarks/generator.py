@@ -9,7 +9,6 @@ compared starts from there. What is finished lies in a folder beside the result:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +21,8 @@ import dial_curves
 import mood_lists
 import uncertainty_fifths
 from forks import SETS
-from measuring import write_json
-from results import environment, plain
-from rich.console import Console
-from tables import Sheet
+from results import settled
+from tables import Sheet, show
 
 HERE = Path(__file__).parent
 WIDTH = 200
@@ -63,18 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write and print."""
     options = parsed(arguments)
     measured, sheets = SUBJECTS[options.subject]
-    if options.stored:
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    else:
-        result = plain({**measured(options), "quick": options.quick, "environment": environment()})
-        write_json(options.out, result)
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    for sheet in sheets(result):
-        if options.table == "markdown":
-            print(sheet.markdown())
-        else:
-            sheet.show(console)
+    show(sheets(settled(options, measured)), options.table, WIDTH)
     return 0
 
 

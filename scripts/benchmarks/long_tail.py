@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 import rivals
 from forks import FIRST_SEED, SETS
-from measuring import QUICK, write_json
+from measuring import QUICK
 from protocols import PROTOCOLS, Task, load
-from results import environment, plain
-from rich.console import Console
-from tables import Sheet
+from results import settled
+from tables import Sheet, show
 
 import recgan
 from recgan import bias, metrics
@@ -277,18 +276,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write and print."""
     options = parsed(arguments)
-    if options.stored:
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    else:
-        result = plain({**measured(options), "quick": options.quick, "environment": environment()})
-        write_json(options.out, result)
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    for sheet in sheets(result):
-        if options.table == "markdown":
-            print(sheet.markdown())
-        else:
-            sheet.show(console)
+    show(sheets(settled(options, measured)), options.table, WIDTH)
     return 0
 
 

@@ -10,7 +10,6 @@ themselves, and among all. Everything is chosen on items that the model knows an
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +19,10 @@ from typing import Any
 import cold_rivals
 import numpy as np
 import pandas as pd
-from measuring import QUICK, write_json
+from measuring import QUICK
 from protocols import described
-from results import environment, plain
-from rich.console import Console
-from tables import Sheet
+from results import settled
+from tables import Sheet, show
 
 import recgan
 from recgan import metrics
@@ -186,18 +184,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, write and print."""
     options = parsed(arguments)
-    if options.stored:
-        result = json.loads(options.out.read_text(encoding="utf-8"))
-    else:
-        result = plain({**measured(options), "quick": options.quick, "environment": environment()})
-        write_json(options.out, result)
-    console = Console()
-    console = console if console.is_terminal else Console(width=200)
-    for sheet in sheets(result):
-        if options.table == "markdown":
-            print(sheet.markdown())
-        else:
-            sheet.show(console)
+    show(sheets(settled(options, measured)), options.table, 200)
     return 0
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jobs import Outcome
-from measuring import KNOWN
+from measuring import KNOWN, write_json
 from protocols import LABELS, OURS_REFIT, Protocol
 
 from recgan.report.comparing import judged
@@ -176,3 +178,12 @@ def plain(content: Any) -> Any:
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def settled(options: argparse.Namespace, measured: Callable[[argparse.Namespace], dict[str, Any]]) -> dict[str, Any]:
+    """The result that is there, where `--stored` asks for it; else what is measured, plain and written to `--out`."""
+    if options.stored:
+        return json.loads(options.out.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    result: dict[str, Any] = plain({**measured(options), "quick": options.quick, "environment": environment()})
+    write_json(options.out, result)
+    return result

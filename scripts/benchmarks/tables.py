@@ -51,6 +51,17 @@ class Sheet:
         return f"**{self.title}**\n\n" + "\n".join(lines) + "\n"
 
 
+def show(found: Sequence[Sheet], style: str, width: int) -> None:
+    """Print tables in Markdown, or in columns: as wide as the terminal, else as `width`."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=width)
+    for sheet in found:
+        if style == "markdown":
+            print(sheet.markdown())
+        else:
+            sheet.show(console)
+
+
 def sheets(result: Row, protocol: Protocol) -> list[Sheet]:
     """All tables of a result."""
     everything = [*result["rows"], *result["published"]]
