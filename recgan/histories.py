@@ -190,12 +190,8 @@ class Histories:
         """Every user's items followed by those of another table, without times; rows without a weight count 1."""
         order = np.argsort(np.concatenate([self.rows, other.rows]), kind="stable")
         items = np.concatenate([self.items, other.items])[order]
-        weights = None
-        if self.weights is not None or other.weights is not None:
-            ones = [
-                np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (self, other)
-            ]
-            weights = np.concatenate(ones)[order]
+        weights = weights_of_both(self, other)
+        weights = None if weights is None else weights[order]
         return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items, weights=weights)
 
     def part(self, kept: np.ndarray) -> Histories:
@@ -288,6 +284,15 @@ class Histories:
         kept = np.minimum(self.lengths[users], length)
         column = np.arange(max(1, int(kept.max(initial=0))))
         return (self.offsets[users + 1] - kept)[:, None] + column, column < kept[:, None]
+
+
+def weights_of_both(first: Histories, second: Histories) -> np.ndarray | None:
+    """Weights of the rows of one table and then of another, 1 where only the other has any; None without any."""
+    if first.weights is None and second.weights is None:
+        return None
+    return np.concatenate(
+        [np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (first, second)]
+    )
 
 
 def tastes(frame: pd.DataFrame, users: Vocabulary, items: Vocabulary) -> tuple[Histories, Histories | None]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from recgan.errors import ConfigError, UnknownUserError
-from recgan.histories import Histories
+from recgan.histories import Histories, weights_of_both
 from recgan.preferences import Statement
 from recgan.ranking import Query
 from recgan.serving.arguments import unknown_users
@@ -85,10 +85,7 @@ def concatenated(first: Histories, second: Histories) -> Histories:
     """The users of two tables, without times; where only one has weights, the rows of the other weigh 1."""
     offsets = np.concatenate([first.offsets, second.offsets[1:] + first.offsets[-1]])
     items = np.concatenate([first.items, second.items])
-    if first.weights is None and second.weights is None:
-        return Histories(offsets, items, first.n_items)
-    weights = [np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (first, second)]
-    return Histories(offsets, items, first.n_items, weights=np.concatenate(weights))
+    return Histories(offsets, items, first.n_items, weights=weights_of_both(first, second))
 
 
 def keys_of(audience: Audience, seed: int) -> np.ndarray:
