@@ -80,45 +80,36 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         whole = whole.strengthened(Strength())
     least = 0.0 if whole.weights is None else float(whole.weights.mean())
     if validation is None:
-        kept, hidden = carve(whole, config.max_validation_users, config.seed)
-        if hidden.weights is not None:
-            hidden = hidden.part(hidden.weights >= least)
-        chosen = np.flatnonzero(hidden.lengths)
-        history = kept.take(chosen)
-        blocked = history if disliked is None else history.joined(disliked.take(chosen))
-        query = Query(history, blocked, profiles[chosen])
-        inner = Validation(query, hidden.take(chosen), hidden.lengths[chosen], config.metric)
-        return Data(
-            user_vocabulary,
-            item_vocabulary,
-            kept,
-            profiles,
-            item_table,
-            inner,
+        kept, inner = _carved(whole, disliked, profiles, least, config)
+    else:
+        kept, inner = (
             whole,
-            disliked,
-            others=others,
+            from_holdout(
+                validation,
+                item_vocabulary,
+                lambda ids: user_profiles(user_table, ids),
+                config.metric,
+                config.max_validation_users,
+                config.seed,
+                least,
+            ),
         )
-    inner = from_holdout(
-        validation,
-        item_vocabulary,
-        lambda ids: user_profiles(user_table, ids),
-        config.metric,
-        config.max_validation_users,
-        config.seed,
-        least,
-    )
-    return Data(
-        user_vocabulary,
-        item_vocabulary,
-        whole,
-        profiles,
-        item_table,
-        inner,
-        whole,
-        disliked,
-        others=others,
-    )
+    known = user_vocabulary, item_vocabulary, kept, profiles, item_table
+    return Data(*known, inner, whole, disliked, others=others)
+
+
+def _carved(
+    whole: Histories, disliked: Histories | None, profiles: np.ndarray, least: float, config: Config
+) -> tuple[Histories, Validation]:
+    """Histories without what is hidden, and the validation that asks for it, as far as it weighs so much."""
+    kept, hidden = carve(whole, config.max_validation_users, config.seed)
+    if hidden.weights is not None:
+        hidden = hidden.part(hidden.weights >= least)
+    chosen = np.flatnonzero(hidden.lengths)
+    history = kept.take(chosen)
+    blocked = history if disliked is None else history.joined(disliked.take(chosen))
+    query = Query(history, blocked, profiles[chosen])
+    return kept, Validation(query, hidden.take(chosen), hidden.lengths[chosen], config.metric)
 
 
 def _described(items: Any, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.DataFrame]:
