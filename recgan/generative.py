@@ -20,7 +20,7 @@ from recgan.features import category_flags
 from recgan.fidelity import spread
 from recgan.gaps import Gap, Settings, Survey, find_gaps, gap_table, survey
 from recgan.index import ItemIndex
-from recgan.preferences import Reader, Statement
+from recgan.preferences import Statement
 from recgan.ranking import Blocks, Classes, Query, Ranker
 from recgan.rules import Rules
 from recgan.schema import RANK, USER
@@ -54,10 +54,6 @@ class Generative(BaseRecommender):
         if bounded[0] != asked:
             bounded = self._bounded = asked, classes_of(asked, self._category_flags, self._histories.counts())
         return replace(query, classes=bounded[1], pins=pins_of(rules, users, self._items, query))
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return Reader(self._items, self._category_flags)
 
     def _stated(self, users: list[Any], preferences: Any) -> Statement:
         said = super()._stated(users, preferences)
