@@ -202,16 +202,21 @@ def pair_columns(traits: ItemTraits, habit: Habit, profiles: np.ndarray, candida
         traits.trend[candidates],
         np.log1p(habit.lengths)[:, None],
         *habit.similarities.transpose(1, 0, 2),
-        np.einsum("bq,bkq->bk", _unit(habit.taste), categories),
-        np.einsum("bq,bkq->bk", habit.taste, categories),
+        _products(_unit(habit.taste), categories),
+        _products(habit.taste, categories),
         (year - years) * dated,
         np.abs(year - years) * dated,
-        np.einsum("bp,bkp->bk", profiles, traits.audience[candidates]),
+        _products(profiles, traits.audience[candidates]),
     )
     features = np.empty((*candidates.shape, len(columns)), np.float32)
     for place, column in enumerate(columns):
         features[..., place] = column
     return features
+
+
+def _products(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Inner products of users (B, Q) with items (B, K, Q); zeros where Q is 0, where einsum reads what lies behind."""
+    return np.einsum("bq,bkq->bk", users, items) if users.shape[1] else np.zeros(items.shape[:2], users.dtype)
 
 
 def _similarities(vectors: np.ndarray, histories: Histories, candidates: np.ndarray) -> np.ndarray:
