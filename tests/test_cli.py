@@ -24,7 +24,7 @@ from recgan.cli.output import as_table
 
 SETTINGS = {"epochs": 2, "game_steps": 20, "embedding_dim": 16, "hidden_dim": 32}
 COMMANDS = ["train", "recommend", "batch", "evaluate", "compare", "report", "moods", "uncertainty"]
-COMMANDS += ["update", "explain", "ideal", "gaps", "demo", "data list", "data fetch"]
+COMMANDS += ["update", "items", "forget", "explain", "ideal", "gaps", "demo", "data list", "data fetch"]
 
 
 def call(*arguments: object):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import recgan
+from recgan.cli.changing import forget, items
 from recgan.cli.data import data_app
 from recgan.cli.explaining import explain
 from recgan.cli.gaps import gaps, ideal
@@ -28,6 +29,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     demo: "recgan demo --out demo",
     train: "recgan train ratings.csv --out model --items films.csv --min-rating 4",
     update: "recgan update model new.csv --out model-2",
+    items: "recgan items model --add arrivals.csv --remove gone.csv --out model-2",
+    forget: "recgan forget model leaving.csv --out model-2",
     recommend: "recgan recommend model 42 -n 20 --format csv",
     explain: "recgan explain model 42 50",
     batch: "recgan batch model --out lists --shards 16 --workers 4",

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from recgan.recommender import Recommender
 
 ModelArgument = Annotated[Path, typer.Argument(help="A model folder, as `recgan train` writes it.")]
+OutOption = Annotated[Path, typer.Option(help="Folder of the model; an older model there is replaced.")]
 ItemsOption = Annotated[Path | None, typer.Option(help="Table with the item_id of what is on offer; else all items.")]
 
 
 def train(
     data: Annotated[str, typer.Argument(help="Interactions: a .csv, .tsv or .parquet file, or a data set's name.")],
-    out: Annotated[Path, typer.Option(help="Folder of the model; an older model there is replaced.")],
+    out: OutOption,
     items: Annotated[Path | None, typer.Option(help="Table item_id, title, categories, year.")] = None,
     users: Annotated[Path | None, typer.Option(help="Table user_id and features such as age.")] = None,
     config: Annotated[Path | None, typer.Option(help="JSON file of settings, see recgan.Config.")] = None,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recgan.cli.ids import matched
-from recgan.cli.making import ModelArgument, check_model_place, columns_of, weights_of
+from recgan.cli.making import ModelArgument, OutOption, check_model_place, columns_of, weights_of
 from recgan.cli.output import note
 
 
 def update(
     model: ModelArgument,
     data: Annotated[str, typer.Argument(help="New interactions: a .csv, .tsv or .parquet file.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new model; an older model there is replaced.")],
+    out: OutOption,
     fine_tune: Annotated[bool, typer.Option("--fine-tune", help="Train the generator for some more epochs.")] = False,
     min_rating: Annotated[float | None, typer.Option(help="Leave out rows with a lower rating.")] = None,
     max_dislike_rating: Annotated[float | None, typer.Option(help="Rows rated so or lower are dislikes.")] = None,
