@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -25,18 +26,24 @@ def folder(tmp_path_factory):
     return place
 
 
-def test_readings_of_ratings(folder, capsys):
+def test_readings_of_ratings(folder, tmp_path, capsys):
     names = ["from 4, up to 2 disliked", "ratings as weights"]
-    assert events.main(["--data", str(folder), "--set", "some", "--linear", "--readings", *names]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["reading", "ndcg@10", "ndcg@100", "power"]
-    assert len(lines) == 1 + len(events.PUSHES) + 1
-    assert all(0.0 <= float(value) <= 1.0 for line in lines[1:] for value in line.split()[-3:-1])
+    options = ["--data", str(folder), "--set", "some", "--linear", "--seeds", "2", "--out", str(tmp_path / "out.json")]
+    assert events.main([*options, "--readings", *names]) == 0
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert [row["seed"] for row in rows] == [0] * (len(events.PUSHES) + 1) + [1] * (len(events.PUSHES) + 1)
+    assert all(set(row["values"]) == {"ndcg@10", "ndcg@100", "power"} for row in rows)
+    assert all(0.0 <= row["values"]["ndcg@10"] <= 1.0 for row in rows)
+    printed = capsys.readouterr().out
+    assert events.main([*options, "--stored"]) == 0
+    assert capsys.readouterr().out == printed
+    mean = np.mean([row["values"]["ndcg@100"] for row in rows if row["name"] == "ratings as weights, linear"])
+    assert f"{mean:.4f} (" in printed
 
 
-def test_an_update_beside_a_new_training(folder, capsys, small_config, monkeypatch):
+def test_an_update_beside_a_new_training(folder, tmp_path, small_config, monkeypatch):
     monkeypatch.setattr(update.recgan, "Config", lambda **settings: small_config.changed(**settings))
-    assert update.main(["--data", str(folder), "--set", "some", "--epochs", "1"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.rsplit(maxsplit=3)[0] for line in lines[2:]]
+    out = tmp_path / "out.json"
+    assert update.main(["--data", str(folder), "--set", "some", "--epochs", "1", "--out", str(out)]) == 0
+    names = [row["name"] for row in json.loads(out.read_text())["rows"]]
     assert names == ["stale", "stale, shown the histories", "update", "update, fine-tuned", "trained anew"]

@@ -1,6 +1,6 @@
 """What weights and dislikes are worth: one table of ratings, read in several ways.
 
-    python scripts/benchmarks/events.py --data DIR [--set ml-1m] [--share 1.0] [--seeds 1] [--linear]
+    python scripts/benchmarks/events.py --data DIR [--set ml-1m] [--share 1.0] [--seeds 1] [--linear] --out FILE
 
 DIR holds a folder for every data set. Users are held out whole (a tenth, at most 600, for validation and for the test,
 80 % of their ratings shown). Whatever is read, the test asks for held-out ratings from 4.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from repeats import Row, parser, run
 
 import recgan
 from recgan.histories import Histories, tastes
@@ -67,10 +68,9 @@ def read(split: recgan.Split, reading: str) -> recgan.Split:
     return recgan.Split(of(split.train), *parts)
 
 
-def judged(lists: pd.DataFrame, split: recgan.Split) -> list[float]:
+def judged(lists: pd.DataFrame, split: recgan.Split) -> dict[str, float]:
     """The metrics of some lists."""
-    found = recgan.evaluate(lists, split.test.truth, METRICS)
-    return [found[metric] for metric in METRICS]
+    return recgan.evaluate(lists, split.test.truth, METRICS)
 
 
 def trained(split: recgan.Split, config: recgan.Config) -> pd.DataFrame:
@@ -104,38 +104,29 @@ class Linear:
         return pd.DataFrame({USER: self.users.ids(rows), ITEM: items, SCORE: values[rows, columns].astype(float)})
 
 
-def show(*cells: object) -> None:
-    """One line of the table."""
-    first, *rest = cells
-    print(f"{first!s:44}", *(f"{one:>9.4f}" if isinstance(one, float) else f"{one!s:>9}" for one in rest), flush=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder that holds the folders of the data sets")
-    add("--set", default="ml-1m", help="data set with ratings")
-    add("--share", type=float, default=1.0, help="share of the users that is read")
-    add("--seeds", type=int, default=1, help="how many splits")
-    add("--epochs", type=int, help="most epochs of recgan's ranking phase")
-    add("--linear", action="store_true", help="the linear block alone")
-    add("--readings", nargs="+", choices=list(READINGS), default=list(READINGS), help="which")
-    options = parser.parse_args(arguments)
-    show("reading", *METRICS, "power")
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Every reading of every split: the linear block alone, with its pushes, and recgan."""
     for seed in range(options.seeds):
         config = recgan.Config(metric="ndcg@100", progress=False, seed=seed, game_steps=0, epochs=options.epochs)
         whole = cut(options.data / options.set, options.share, seed)
         for reading in options.readings:
             split = read(whole, reading)
             block = Linear(split, config)
+            power = {"power": block.data.strength.power}
             pushes = (0.0,) if block.disliked is None else PUSHES
             for push in pushes:
                 name = f"{reading}, linear" + (f", push {push:g}" if len(pushes) > 1 else "")
-                show(name, *judged(block.lists(push), split), f"{block.data.strength.power:g}")
+                yield Row(name, seed, {**judged(block.lists(push), split), **power})
             if not options.linear:
-                show(f"{reading}, recgan", *judged(trained(split, config), split), "")
-    return 0
+                yield Row(f"{reading}, recgan", seed, {**judged(trained(split, config), split), **power})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write and print."""
+    options = parser(__doc__, "ml-1m", "ratings")
+    options.add_argument("--linear", action="store_true", help="the linear block alone")
+    options.add_argument("--readings", nargs="+", choices=list(READINGS), default=list(READINGS), help="which")
+    return run(options.parse_args(arguments), "One table of ratings, read in several ways", rows)
 
 
 if __name__ == "__main__":
