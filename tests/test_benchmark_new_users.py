@@ -78,15 +78,22 @@ def test_curves_of_all_models(data, tmp_path, capsys):
         "--table",
         "markdown",
         "--quick",
+        "--seeds",
+        "2",
     ]
     assert new_users.main([str(one) for one in options]) == 0
-    curves = json.loads(out.read_text())["curves"]
+    result = json.loads(out.read_text())
+    curves = result["curves"]
     assert list(curves) == ["recgan", new_users.STATED, new_users.TURNED, "Popular", "EASE"]
     assert all([one["length"] for one in curve] == list(new_users.LENGTHS) for curve in curves.values())
     values = {name: np.array([one["ndcg@10"] for one in curve]) for name, curve in curves.items()}
     assert values["EASE"][0] == pytest.approx(values["Popular"][0], abs=0.1)
     assert values[new_users.STATED][0] > values["recgan"][0] + 0.1
     assert values["recgan"][3] > values["recgan"][0] + 0.1
+    assert "Popular" not in result["strangers"]
+    apart = result["strangers"]["EASE"]["hit@10"]
+    assert apart["difference"] == pytest.approx(curves["EASE"][0]["hit@10"] - curves["Popular"][0]["hit@10"])
+    assert apart["low"] <= apart["difference"] <= apart["high"]
     printed = capsys.readouterr().out
     assert "| EASE |" in printed
     assert "Without any history" in printed
