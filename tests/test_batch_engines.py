@@ -22,6 +22,8 @@ MORE = {
     "histories": pd.DataFrame({"user_id": [250, 3, 250], "item_id": [3, 4, 5]}),
     "exclude": {5: [1, 2]},
     "rules": {"pinned": {7: [4]}},
+    "preferences": {9: {"items": [3, 7], "avoid": [5]}, 260: {"items": [1]}},
+    "popularity": 0.3,
 }
 
 pytestmark = pytest.mark.slow

@@ -89,6 +89,9 @@ def by_implicit(case: Case, given: Factors) -> Callable[[], Lists]:
     """`recommend` of implicit, with its own filter."""
     import implicit
     from scipy.sparse import csr_matrix
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, "blas")  # as it asks for itself: its own threads each call BLAS
 
     columns, queries, seen = given
     model = implicit.als.AlternatingLeastSquares(factors=case.dim, num_threads=case.threads)
