@@ -52,7 +52,16 @@ def test_the_recall_that_is_told_is_that_of_brute_force(kind, wanted):
     if 1 < found.effort < found.index.most:
         lazy = found.index.search(queries / found.scale, 20, found.effort // 2)[1][::2].tolist()
         fewer = [len(set(some) & set(right)) / 20 for some, right in zip(lazy, best[::2].tolist(), strict=True)]
-        assert np.mean(fewer) < wanted
+        assert np.mean(fewer) - near.ONE_SIDED * np.std(fewer) / np.sqrt(45) < wanted
+
+
+def test_shares_and_what_they_surely_reach():
+    exact, found = np.array([[1, 2], [3, -1], [-1, -1]]), np.array([[2, 9], [-1, 3], [-1, -1]])
+    assert near.shares(found, exact).tolist() == [0.5, 1.0, 1.0]
+    assert near.surely(np.array([0.9] * 8)) == pytest.approx(0.9)
+    random = np.random.default_rng(0)
+    below = [near.surely(random.binomial(10, 0.8, 100) / 10) < 0.8 for _ in range(2000)]
+    assert np.mean(below) == pytest.approx(0.95, abs=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,7 +147,7 @@ def test_what_cannot_be_had_is_told(exact, monkeypatch):
             exact.with_search("ivf", bad)
     with pytest.raises(ConfigError, match="at least two users"):
         exact.remove_users(list(range(1, 80))).with_search("ivf")
-    monkeypatch.setattr(near, "recall", lambda found, best: 0.5)
+    monkeypatch.setattr(near, "shares", lambda found, best: np.full(len(found), 0.5))
     with pytest.raises(ConfigError, match=r"'hnsw' finds 0.500 of the 100 best candidates at most, 0.9 are asked for"):
         exact.with_search("hnsw", 0.9)
 

@@ -14,6 +14,8 @@ from recgan.index import Kind, NearIndex
 from recgan.ranking.blocks import Blocks, Query
 from recgan.ranking.catalogue import Catalogue
 
+ONE_SIDED = 1.645
+"""Deviations of a mean below which it lies with a probability of 5 %."""
 LEAST_SCALE = 1e-3
 """Of a column that queries hardly use, by that of the one they use most."""
 MEASURED_ON, AT_ONCE = 512, 64
@@ -76,6 +78,8 @@ class Near:
     def built(cls, columns: np.ndarray, queries: np.ndarray, asked: Search, k: int) -> Near:
         """Build the index, look for the least effort on every other query, and measure the recall on the rest.
 
+        The effort is the least at which the recall of other users too reaches what is asked, with 95 % probability.
+
         Args:
             columns: item vectors, (N, Q) float32.
             queries: of users, (B, Q) float32, at least two.
@@ -92,18 +96,19 @@ class Near:
         index = NearIndex(columns * scale, asked.kind)
         seconds = time.monotonic() - began
         exact, scaled = Catalogue(columns).best(queries, k)[0], queries / scale
-        effort, reached = 1, recall(index.search(scaled[::2], k, 1)[1], exact[::2])
-        while reached < asked.recall and effort < index.most:
+        effort, reached = 1, shares(index.search(scaled[::2], k, 1)[1], exact[::2])
+        while surely(reached) < asked.recall and effort < index.most:
             effort = min(2 * effort, index.most)
-            reached = recall(index.search(scaled[::2], k, effort)[1], exact[::2])
-        if reached < asked.recall:
+            reached = shares(index.search(scaled[::2], k, effort)[1], exact[::2])
+        if reached.mean() < asked.recall:
             raise ConfigError(
-                f"search: {asked.kind!r} finds {reached:.3f} of the {k} best candidates at most, {asked.recall} are "
-                "asked for; ask for less, take 'ivf', or leave search out: the exact search needs no index"
+                f"search: {asked.kind!r} finds {reached.mean():.3f} of the {k} best candidates at most, "
+                f"{asked.recall} are asked for; ask for less, take 'ivf', or leave search out: the exact search needs "
+                "no index"
             )
-        found = recall(index.search(scaled[1::2], k, effort)[1], exact[1::2])
-        facts = {"kind": asked.kind, "recall": round(found, 4), "asked": asked.recall, "k": exact.shape[1]}
-        facts |= {"users": len(exact[1::2]), "effort": effort, "seconds": round(seconds, 1)}
+        found = shares(index.search(scaled[1::2], k, effort)[1], exact[1::2])
+        facts = {"kind": asked.kind, "recall": round(found.mean().item(), 4), "asked": asked.recall}
+        facts |= {"k": exact.shape[1], "users": len(found), "effort": effort, "seconds": round(seconds, 1)}
         return cls(asked, index, scale, effort, facts)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,12 +116,17 @@ class Near:
         return self.index.search(queries / self.scale, k, self.effort)
 
 
-def recall(found: np.ndarray, exact: np.ndarray) -> float:
-    """Share of the exact lists' items that are found, (B, k) item numbers each, -1 for none; mean over the users."""
-    shares = [
-        np.isin(best[best >= 0], some).mean() for some, best in zip(found, exact, strict=True) if (best >= 0).any()
-    ]
-    return float(np.mean(shares)) if shares else 1.0
+def shares(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Share of every exact list's items that is found, from (B, k) item numbers each, -1 for none; 1 for no items."""
+    there = exact >= 0
+    hits = [np.isin(best, some).sum() for best, some in zip(np.where(there, exact, -2), found, strict=True)]
+    n = there.sum(axis=1)
+    return np.where(n > 0, np.array(hits, np.float64) / np.maximum(n, 1), 1.0)
+
+
+def surely(values: np.ndarray) -> float:
+    """What the mean of such values reaches with a probability of 95 %."""
+    return float(values.mean() - ONE_SIDED * values.std() / np.sqrt(len(values)))
 
 
 def depths(needed: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from measuring import forget_peak, peak_mib
 from rich.console import Console
-from tables import Sheet
+from tables import NOTHING, Sheet
 from untrained import Shape, untrained
 
 import recgan
@@ -84,8 +84,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, rows = parsed(arguments), []
     for items in map(int, options.items.split(",")):
         for kind in options.kinds.split(","):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                found = pool.apply(measured, (items, options.dim, kind, options.recall))
+            try:
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    found = pool.apply(measured, (items, options.dim, kind, options.recall))
+            except recgan.ConfigError as error:  # it does not come as near with any effort
+                print(error, file=sys.stderr)
+                rows.append([f"{items:,}", kind, *[NOTHING] * 8])
+                continue
             rows.append(row(items, kind, found))
             print("  ".join(rows[-1]), file=sys.stderr, flush=True)
     columns = ["items", "search", "recall@100", "effort", "lists@10 as exact", "exact users/s", "users/s", "ratio"]
