@@ -80,7 +80,8 @@ def test_a_script_needs_no_guard(folder, whole, tmp_path):
 
 def test_as_many_workers_as_pay(model, monkeypatch):
     monkeypatch.setattr(engines, "_cores", lambda: 4)
-    monkeypatch.setattr(engines, "WORTH_A_WORKER", 10)
+    monkeypatch.setattr(engines, "OWN", 40)
+    monkeypatch.setattr(engines, "WORTH_A_WORKER", 10 * (60 + 40))
     job = engines_job(model, 35, 8)
     assert engines._local_workers(job, range(8), None) == 4
     assert engines._local_workers(job, range(3), None) == 2  # thirteen users

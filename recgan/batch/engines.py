@@ -21,8 +21,10 @@ from recgan.errors import ConfigError
 Engine = Literal["local", "ray", "spark"]
 Tick = Callable[[int], None]
 LIBRARIES = {"ray": "ray", "spark": "pyspark"}
-WORTH_A_WORKER = 20_000
-"""Users for whom another process is worth the seconds in which it starts."""
+OWN = 16_000
+"""Items whose scores take as long as what a user takes whatever the catalogue."""
+WORTH_A_WORKER = 3_000_000_000
+"""Scores, a user's own included, for which another process is worth the two seconds in which it starts."""
 
 
 def check_engine(engine: Any, workers: Any) -> None:
@@ -74,7 +76,7 @@ def make_shards(
 def _local_workers(job: Job, shards: Sequence[int], workers: int | None) -> int:
     if workers is None:
         users = sum(stop - start for start, stop in map(job.bounds, shards))
-        workers = min(_cores(), 1 + users // WORTH_A_WORKER)
+        workers = min(_cores(), 1 + users * (len(job.model.items) + OWN) // WORTH_A_WORKER)
     return min(workers, len(shards))
 
 
