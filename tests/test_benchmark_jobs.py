@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
+import engines
 import memory
 import near
 import rules_and_workers
@@ -45,3 +46,16 @@ def test_rules_and_workers_from_a_model_to_a_table(capsys, monkeypatch):
     told = capsys.readouterr().out
     assert all(f"| {rule} |" in told for rule in rules_and_workers.RULES)
     assert "50 users: one worker" in told
+
+
+def test_engines_write_the_same(capsys, monkeypatch):
+    monkeypatch.setattr(engines, "OWN", 40)
+    assert engines.main(["--users", "60", "--items", "120", "--n", "5", "--table", "markdown"]) == 0
+    assert "| local | 300 |" in capsys.readouterr().out
+    monkeypatch.setattr(engines, "ENGINES", {"local": "recgan", "other": "numpy"})
+    hashes = iter([("a", "b"), ("a", "c")])
+    monkeypatch.setattr(engines, "hashed", lambda folder: next(hashes))
+    monkeypatch.setattr(
+        engines, "row", lambda model, place, engine, users, n: [engine, "1", *engines.hashed(place), "0"]
+    )
+    assert engines.main(["--users", "10", "--items", "40"]) == 1
