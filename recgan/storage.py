@@ -17,7 +17,7 @@ from recgan import artifact
 from recgan.cold import Tower, load_tower, tower_arrays, tower_facts
 from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
-from recgan.features import FEATURES, ItemTraits, category_flags, category_matrix
+from recgan.features import FEATURES, ItemTraits, category_matrix
 from recgan.histories import Histories, Strength
 from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import (
@@ -188,11 +188,18 @@ def _tower(arrays: dict[str, np.ndarray], facts: dict[str, Any] | None, n_items:
 def _categories(arrays: dict[str, np.ndarray], item_table: pd.DataFrame) -> np.ndarray:
     if "categories" in arrays:
         return _checked(arrays, "categories", (len(item_table), None))
-    if CATEGORIES in item_table.columns:
-        names = item_table[CATEGORIES].dropna().astype(str).str.split(CATEGORY_SEPARATOR).explode().nunique()
-        if names * len(item_table) > MOST_CATEGORY_CELLS:
-            raise ArtifactError(f"{ITEMS}: {names} categories of {len(item_table)} items are more than is safe")
+    names = _n_categories(item_table)
+    if names * len(item_table) > MOST_CATEGORY_CELLS:
+        raise ArtifactError(f"{ITEMS}: {names} categories of {len(item_table)} items are more than is safe")
     return category_matrix(item_table)[0]
+
+
+def _n_categories(item_table: pd.DataFrame) -> int:
+    """How many columns `category_flags` would have, without a table of them."""
+    if CATEGORIES not in item_table.columns:
+        return 0
+    names = item_table[CATEGORIES].dropna().astype(str).str.split(CATEGORY_SEPARATOR).explode()
+    return int(names[names != ""].nunique())
 
 
 def _histories(frame: pd.DataFrame, n_users: int, n_items: int, clock: bool) -> Histories:
@@ -286,7 +293,7 @@ def _preferences(
         return None
     encoder = build_preference_encoder(tensors)
     shape = (encoder.direct.out_features, encoder.n_categories)
-    n_categories = category_flags(item_table).shape[1] if tower is None else len(tower.category_names)
+    n_categories = _n_categories(item_table) if tower is None else len(tower.category_names)
     wanted = (generator.mean.in_features, n_categories)
     if shape != wanted:
         raise ArtifactError(f"{WEIGHTS}: preferences are of the shape {shape}, the model's is {wanted}")
