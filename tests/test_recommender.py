@@ -314,3 +314,14 @@ def test_many_threads_read_one_fresh_model(model, tmp_path):
             found = list(callers.map(asked, range(60)))
         for one, other in zip(found, wanted, strict=True):
             pd.testing.assert_frame_equal(one, other, rtol=1e-5)
+
+
+def test_a_score_that_is_no_number_makes_no_list(model, monkeypatch):
+    def broken(query, numbers, n):
+        scores = np.ones((len(numbers), 2))
+        scores[1, 1] = np.nan
+        return np.array([[4, 5]] * len(numbers)), scores
+
+    monkeypatch.setattr(model, "_rank", broken)
+    with pytest.raises(recgan.RecganError, match="the score of item 5 for user 7 is nan: no list is made of that"):
+        model.recommend_batch([3, 7], 2)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from recgan.errors import ConfigError
+from recgan.errors import ConfigError, RecganError
 from recgan.ranking import ABSENT, Query
 from recgan.rules import Rules
-from recgan.schema import ITEM, RANK, REASON, SCORE, USER
+from recgan.schema import ITEM, RANK, REASON, SCORE, USER, shown
 from recgan.serving.arguments import check_explain, check_explore, check_n
 from recgan.serving.audience import Audience, apply_policy, keys_of, preferring, telling
 from recgan.serving.reading import Reading
@@ -193,12 +193,13 @@ class BaseRecommender(Reading, ABC):
 
     def _frame(self, ids: pd.Series, numbers: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         rows, columns = np.nonzero(numbers != ABSENT)
-        return pd.DataFrame(
-            {
-                USER: ids.array.take(rows),
-                ITEM: self._items.array(numbers[rows, columns]),
-                RANK: columns.astype(np.int64) + 1,
-                SCORE: scores[rows, columns].astype(np.float64),
-            },
-            copy=False,
-        )
+        users, items = ids.array.take(rows), self._items.array(numbers[rows, columns])
+        values = scores[rows, columns].astype(np.float64)
+        if not np.isfinite(values).all():
+            first = int(np.flatnonzero(~np.isfinite(values))[0])
+            user, item = shown(pd.Series(users).tolist()[first]), shown(pd.Series(items).tolist()[first])
+            raise RecganError(
+                f"the score of item {item} for user {user} is {values[first]}: no list is made of that; load the model "
+                "again, and if it comes back, report it with the model's info()"
+            )
+        return pd.DataFrame({USER: users, ITEM: items, RANK: columns.astype(np.int64) + 1, SCORE: values}, copy=False)
