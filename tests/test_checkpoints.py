@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import math
 
 import pandas as pd
@@ -85,6 +86,15 @@ def test_damaged_checkpoints_are_refused(frame, small_config, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(recgan.RecganError, match="cannot be written"):
         recgan.train(frame, config=config(small_config, tmp_path / "file" / "kept"))
+
+
+def test_what_a_kill_has_left_of_a_removal_is_not_read(frame, small_config, tmp_path):
+    settings = config(small_config, tmp_path / "kept")
+    whole = recgan.train(frame, config=settings)
+    for left in (".game.old", ".refit.1a2b.new"):
+        shutil.copytree(tmp_path / "kept" / "game", tmp_path / "kept" / left)
+        (tmp_path / "kept" / left / checkpoints.ARRAYS).unlink()
+    same(recgan.train(frame, config=settings), whole)
 
 
 @pytest.mark.parametrize("phase", ["ranking", "game", "refit"])

@@ -54,7 +54,7 @@ class Checkpoints:
             return None
         settings = {name: value for name, value in config.model_dump().items() if name not in ELSEWHERE}
         found = cls(Path(config.checkpoint_dir), {"settings": settings, "data": _digest(data), "versions": versions()})
-        for phase in sorted(found.folder.glob("*/" + artifact.MANIFEST)):
+        for phase in sorted(found.folder.glob("[!.]*/" + artifact.MANIFEST)):  # hidden: on their way in or out
             found.read(phase.parent.name)
         return found
 
