@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import math
+import shutil
 
 import pandas as pd
 import pytest

@@ -24,7 +24,7 @@ from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import Plan, plan
-from recgan.training.validation import Validation, carve, propose
+from recgan.training.validation import Validation, block_scores, carve, propose
 from recgan.vocabulary import Vocabulary
 
 N = 40
@@ -626,3 +626,20 @@ def test_popularity_counts_more_for_short_histories_where_it_helps(model, liked,
     monkeypatch.setattr(short, "FEWEST", 1)
     chosen = short.choose_short(model._blocks, validation, Weights(), 0)
     assert chosen.short_popularity > 0.0 if liked else chosen == Weights()
+
+
+@pytest.mark.parametrize("wanted", ["generated", "popularity"])
+def test_strangers_get_of_the_generator_what_serves_the_users_of_the_training(model, wanted):
+    """Everybody has what the generator wants without a history, or what is popular."""
+    n_items = model._histories.n_items
+    nothing = Histories.from_lists([np.empty(0, np.int64)], n_items)
+    query = Query(nothing, nothing, np.zeros((1, 0), np.float32))
+    score = block_scores(model._blocks, query)[wanted][0]
+    random = np.random.default_rng(0)
+    rows = [np.union1d(np.argsort(-score)[:10], random.permutation(n_items)[:3]) for _ in range(100)]
+    blocks = dataclasses.replace(model._blocks, weights=Weights(popularity=1.0))
+    chosen = short.choose_unknown(blocks, Histories.from_lists(rows, n_items), "ndcg@5", 0)
+    assert (chosen.unknown > 0.0) == (wanted == "generated")
+    assert dataclasses.replace(chosen, unknown=1.0) == blocks.weights
+    silent = dataclasses.replace(blocks, weights=Weights(popularity=1.0, unknown=0.0))
+    assert short.choose_unknown(silent, Histories.from_lists(rows, n_items), "ndcg@5", 0).unknown == 0.0

@@ -23,7 +23,7 @@ from recgan.training.diagnostics import Diagnostics
 from recgan.training.fitting import Measure, Notes, Watch, run_phase, seeded, served_copy
 from recgan.training.module import ConditionalGAN, Phase
 from recgan.training.plan import Plan
-from recgan.training.short import choose_short
+from recgan.training.short import choose_short, choose_unknown
 from recgan.training.validation import Proposals, choose_weights, propose, units
 
 REFIT_SHARE = 0.5
@@ -154,7 +154,9 @@ class Phases:
         proposals = propose(blocks, self.data.validation)
         weights = choose_weights(proposals, self.data.validation, self.alone)
         weights = choose_short(blocks, self.data.validation, weights, self.config.seed)
-        return replace(blocks, weights=weights), proposals
+        blocks = replace(blocks, weights=weights)
+        unknown = choose_unknown(blocks, self.data.histories, self.data.validation.metric, self.config.seed)
+        return replace(blocks, weights=unknown), proposals
 
     def _measure(self, blocks: Blocks, weights: dict[str, float]) -> Measure:
         """Validation metric of a generator beside the linear block with equal say, and of it alone.

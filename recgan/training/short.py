@@ -1,4 +1,4 @@
-"""What counts more while a history is too short to say much: the generated block, and what is popular."""
+"""What counts while a history is short or not there at all: the generated block, and what is popular."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from recgan.ranking import Blocks, Weights
+from recgan.histories import Histories
+from recgan.ranking import Blocks, Query, Ranker, Weights
 from recgan.training.validation import Proposals, Validation, propose, units
 
 LENGTHS = (1, 3, 10, 30)
@@ -16,6 +17,13 @@ FEWEST, MOST = 50, 2000
 GENERATED = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 """Steps in the weight of the generated block, and in the unit of popularity."""
+
+FEWEST_STRANGERS, STRANGERS, STRANGER_SCORES = 500, 5000, 1 << 28
+"""Fewest and most users who are taken for strangers, and most scores that they may take."""
+HIDDEN = 0.2
+"""Share of their items for which strangers are asked."""
+UNKNOWN = (1.0, 0.5, 0.25, 0.0)
+"""Shares of the generated block for strangers."""
 
 Case = tuple[Validation, Proposals]
 
@@ -63,6 +71,43 @@ def shortened(validation: Validation, seed: int) -> list[Validation]:
             short = replace(validation.query, histories=histories.part(ranks < length))
             cut.append(replace(validation, query=short).take(longer))
     return cut
+
+
+def choose_unknown(blocks: Blocks, histories: Histories, metric: str, seed: int) -> Weights:
+    """The weights with the generated block's share for who has no history.
+
+    All strangers get one list, which has not learned anything of a single user: so users of the training are asked,
+    who are many, and what differs little is told from chance.
+
+    Args:
+        blocks: stage one with its weights.
+        histories: of the training.
+        metric: what is maximised.
+        seed: of users and hidden items.
+
+    Returns:
+        The weights; unchanged where strangers get nothing of the generated block already.
+    """
+    if not (blocks.weights.unknown and blocks.weights.generated):
+        return blocks.weights
+    random = np.random.default_rng(seed)
+    users = np.flatnonzero(histories.lengths > 1)
+    most = int(np.clip(STRANGER_SCORES // histories.n_items, FEWEST_STRANGERS, STRANGERS))
+    some = histories.take(np.sort(random.permutation(users)[:most]))
+    if not len(some):
+        return blocks.weights
+    last = np.arange(len(some.items), dtype=np.float64)
+    ranks = some.ranks(-last if some.ordered else random.random(len(some.items)))
+    hidden = ranks < np.maximum(1, np.round(HIDDEN * some.lengths).astype(np.int64))[some.rows]
+    nothing, truth = some.part(np.zeros(len(hidden), bool)), some.part(hidden)
+    query = Query(nothing, some.part(~hidden), np.zeros((len(some), 0), np.float32))
+    asked = Validation(query, truth, truth.lengths, metric)
+
+    def value(share: float) -> float:
+        weighed = replace(blocks, weights=replace(blocks.weights, unknown=share))
+        return asked.measure(Ranker(weighed, None, 1))
+
+    return replace(blocks.weights, unknown=max(UNKNOWN, key=value))
 
 
 def _values(case: Case, weights: Weights) -> np.ndarray:
