@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted import planted
 
@@ -14,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
 import events
 import update
+
+UPDATED = ["stale", "stale, shown the histories", "update", "update, fine-tuned"]
 
 
 @pytest.fixture(scope="module")
@@ -46,4 +49,21 @@ def test_an_update_beside_a_new_training(folder, tmp_path, small_config, monkeyp
     out = tmp_path / "out.json"
     assert update.main(["--data", str(folder), "--set", "some", "--epochs", "1", "--out", str(out)]) == 0
     names = [row["name"] for row in json.loads(out.read_text())["rows"]]
-    assert names == ["stale", "stale, shown the histories", "update", "update, fine-tuned", "trained anew"]
+    assert names == [*UPDATED, "trained anew"]
+
+
+def test_an_update_once_new_items_are_added(folder, tmp_path, small_config, monkeypatch):
+    monkeypatch.setattr(update.recgan, "Config", lambda **settings: small_config.changed(**settings))
+    frame = pd.read_parquet(folder / "some" / "interactions.parquet")
+    late = frame["timestamp"] >= frame["timestamp"].quantile(0.92)  # two items come with the last events but one
+    frame.loc[late & (frame["item_id"] < 60), "item_id"] = frame.loc[late, "item_id"] % 2 + 200
+    (tmp_path / "new").mkdir()
+    frame.drop_duplicates(["user_id", "item_id"]).to_parquet(tmp_path / "new" / "interactions.parquet")
+    items = pd.DataFrame({"item_id": [*range(120), 200, 201]})
+    items["categories"] = [f"kind {item % 4}" for item in items["item_id"]]
+    items.to_parquet(tmp_path / "new" / "items.parquet")
+    out = tmp_path / "out.json"
+    assert update.main(["--data", str(tmp_path), "--set", "new", "--epochs", "1", "--out", str(out)]) == 0
+    names = [row["name"] for row in json.loads(out.read_text())["rows"]]
+    added = ["new items added, update", "new items added, update, fine-tuned"]
+    assert names == [*UPDATED, *added, "trained anew"]

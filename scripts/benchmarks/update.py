@@ -3,7 +3,8 @@
     python scripts/benchmarks/update.py --data DIR [--set movietweetings] [--seeds 1] --out FILE
 
 DIR holds a folder for every data set. Printed are the metrics of the old model, of the old model that is shown the new
-histories, of `recgan.update` without and with fine-tuning, and of a model that is trained anew; each with its seconds.
+histories, of `recgan.update` without and with fine-tuning, also once the new items have been added by their metadata,
+and of a model that is trained anew; each with its seconds.
 The adversarial game is left out: it takes time and changes no list.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from protocols import described
 from repeats import Row, parser, run
 
 import recgan
@@ -50,21 +52,38 @@ def timed(make: Callable[[], recgan.Recommender]) -> tuple[recgan.Recommender, f
     return model, time.perf_counter() - begun
 
 
-def measured(split: recgan.Split, config: recgan.Config) -> Iterator[Row]:
+def content(folder: Path, split: recgan.Split) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """Metadata of the items that the old model is trained on, and of those that come with the new events; or None."""
+    path = folder / "items.parquet"
+    if not path.exists():
+        return None
+    items = described(pd.read_parquet(path), split.train[ITEM].dtype)
+    old, new = (items[ITEM].isin(part[ITEM]) for part in (split.train, split.validation.truth))
+    return items[old], items[new & ~old]
+
+
+def measured(
+    split: recgan.Split, items: tuple[pd.DataFrame, pd.DataFrame] | None, config: recgan.Config
+) -> Iterator[Row]:
     """All models, made and judged."""
 
     def row(name: str, recommended: pd.DataFrame, seconds: float) -> Row:
         return Row(name, config.seed, {**recgan.evaluate(recommended, split.test.truth, METRICS), "seconds": seconds})
 
     later = split.validation.truth
-    old, seconds = timed(lambda: recgan.train(split.train, config=config))
+    old, seconds = timed(lambda: recgan.train(split.train, items and items[0], config=config))
     yield row("stale", lists(old, split), seconds)
     yield row("stale, shown the histories", lists(old, split, shown=True), 0.0)
     for fine_tune in (False, True):
         model, seconds = timed(lambda tune=fine_tune: recgan.update(old, later, fine_tune=tune))
         yield row("update" + ", fine-tuned" * fine_tune, lists(model, split), seconds)
+    if items and len(items[1]):
+        more, added = timed(lambda: old.add_items(items[1]))
+        for fine_tune in (False, True):
+            model, seconds = timed(lambda tune=fine_tune: recgan.update(more, later, fine_tune=tune))
+            yield row(f"new items added, update{', fine-tuned' * fine_tune}", lists(model, split), added + seconds)
     both = pd.concat([split.train, later], ignore_index=True)
-    model, seconds = timed(lambda: recgan.train(both, config=config))
+    model, seconds = timed(lambda: recgan.train(both, items and pd.concat(items), config=config))
     yield row("trained anew", lists(model, split), seconds)
 
 
@@ -74,7 +93,9 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         warnings.filterwarnings("ignore", message="new_interactions")
         for seed in range(options.seeds):
             config = recgan.Config(seed=seed, progress=False, epochs=options.epochs, game_steps=0)
-            yield from measured(cut(options.data / options.set, options.share, seed), config)
+            folder = options.data / options.set
+            split = cut(folder, options.share, seed)
+            yield from measured(split, content(folder, split), config)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
