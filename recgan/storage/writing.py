@@ -1,0 +1,84 @@
+"""How the parts of a model become files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recgan import artifact
+from recgan.cold import tower_arrays, tower_facts
+from recgan.config import Config
+from recgan.histories import Histories
+from recgan.linear import Factors
+from recgan.schema import USER
+from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, USERS, WEIGHTS, Parts
+
+
+def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any]) -> None:
+    """Write a model; see `Recommender.save`."""
+
+    def fill(root: Path) -> None:
+        artifact.save_arrays(root / WEIGHTS, _arrays(parts))
+        artifact.save_table(root / USERS, pd.DataFrame({USER: parts.users.all_ids}))
+        artifact.save_table(root / ITEMS, parts.item_table)
+        artifact.save_table(root / HISTORIES, _history_frame(parts.histories))
+        if parts.disliked is not None:
+            artifact.save_table(root / DISLIKES, _history_frame(parts.disliked))
+
+    described = {
+        "config": config.model_dump(),
+        "report": report,
+        "weights": asdict(parts.blocks.weights),
+        "encoder": parts.blocks.generator.encoder.kind,
+        "factors": None if parts.blocks.factors is None else _settings(parts.blocks.factors),
+        "history_decay": None if parts.blocks.sparse is None else parts.blocks.sparse.decay,
+        "clock": parts.histories.clock,
+        "window": parts.blocks.window,
+        "strength": asdict(parts.blocks.strength),
+        "tower": None if parts.tower is None else tower_facts(parts.tower),
+    }
+    artifact.write_folder(folder, fill, described)
+
+
+def _arrays(parts: Parts) -> dict[str, np.ndarray]:
+    blocks, judge = parts.blocks, parts.judge
+    arrays = {"noise": blocks.noise, "popularity": blocks.popularity, "profiles": parts.profiles}
+    arrays |= {f"generator.{name}": value.numpy() for name, value in blocks.generator.state_dict().items()}
+    if blocks.dense is not None:
+        arrays |= {"dense.fold": blocks.dense.fold, "dense.columns": blocks.dense.columns}
+    if blocks.factors is not None:
+        arrays["factors.columns"] = blocks.factors.columns
+        arrays |= {} if blocks.factors.gram is None else {"factors.gram": blocks.factors.gram}
+    arrays |= {} if blocks.bias is None else {"bias": blocks.bias}
+    if parts.tower is not None:
+        arrays |= {f"tower.{name}": array for name, array in tower_arrays(parts.tower).items()}
+    if blocks.sparse is not None:
+        rows = blocks.sparse.rows
+        arrays |= {
+            "sparse.indptr": rows.indptr.astype(np.int64),
+            "sparse.indices": rows.indices.astype(np.int64),
+            "sparse.data": rows.data.astype(np.float32),
+        }
+    if blocks.preferences is not None:
+        arrays |= {f"preferences.{name}": value.numpy() for name, value in blocks.preferences.state_dict().items()}
+    if judge is None:
+        arrays["categories"] = blocks.categories
+    else:
+        arrays |= {f"discriminator.{name}": value.numpy() for name, value in judge.discriminator.state_dict().items()}
+        named = [field.name for field in fields(judge.traits) if field.name != "vectors"]
+        arrays |= {f"traits.{name}": getattr(judge.traits, name) for name in named}
+    return arrays
+
+
+def _history_frame(histories: Histories) -> pd.DataFrame:
+    frame = pd.DataFrame({"user": histories.rows, "item": histories.items})
+    frame = frame if histories.times is None else frame.assign(time=histories.times)
+    return frame if histories.weights is None else frame.assign(weight=histories.weights)
+
+
+def _settings(block: Factors) -> dict[str, float]:
+    return {"unseen": block.unseen, "ridge": block.ridge}
