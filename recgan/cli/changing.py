@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recgan.cli.ids import matched
-from recgan.cli.making import ModelArgument, OutOption, check_model_place
+from recgan.cli.making import ModelArgument, OutOption, check_model_place, offered
 from recgan.cli.output import note
 from recgan.errors import ConfigError
 
@@ -37,7 +37,7 @@ def items(
     loaded = Recommender.load(model)
     before = len(loaded.items)
     if remove is not None:
-        loaded = loaded.remove_items(_items(remove, loaded)["item_id"])
+        loaded = loaded.remove_items(offered(remove, loaded))
     if change is not None:
         loaded = loaded.update_items(_items(change, loaded))
     if add is not None:
