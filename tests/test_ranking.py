@@ -423,3 +423,45 @@ def test_chance_is_spread_evenly():
     counts = np.histogram(luck, 20, (0.0, 1.0))[0]
     assert abs(counts - 5000).max() < 5 * 5000**0.5
     assert abs(np.corrcoef(luck[0], luck[1])[0, 1]) < 0.2
+
+
+def mixed(key: int, item: int) -> float:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) in whole numbers."""
+    word = key ^ (item * 0x9E3779B97F4A7C15) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        word = (word ^ word >> shift) * factor % 2**64
+    return ((word ^ word >> 31) >> 11) / 2**53
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**40))
+def test_chance_is_that_of_splitmix(key, item):
+    assert chance(np.array([key], np.uint64), np.array([[item]]))[0, 0] == mixed(key, item)
+
+
+def test_calibration_counts_what_is_put_into_a_list_and_nothing_else(sorted_blocks):
+    asked = query(4)
+    numbers = np.tile(np.arange(5), (4, 1))
+    mix, other = (Calibration(asked.histories, sorted_blocks.votes, numbers) for _ in range(2))
+    mix.add(np.array([7, 8, 9, 10]), np.array([True, False, True, False]))
+    for user in (1, 3):
+        np.testing.assert_array_equal(mix.costs()[user], other.costs()[user])
+    for user in (0, 2):
+        assert not np.allclose(mix.costs()[user], other.costs()[user])
+
+
+def test_nothing_is_far_from_the_categories_of_who_has_none(sorted_blocks):
+    nobody = Histories.from_lists([np.empty(0, np.int64)], N)
+    mix = Calibration(nobody, sorted_blocks.votes, np.arange(5)[None])
+    assert mix.costs().tolist() == [[0.0] * 5]
+    mix.add(np.array([7]), np.array([True]))
+    assert mix.costs().tolist() == [[0.0] * 5]
+
+
+def test_items_without_a_category_are_far_from_every_mix(sorted_blocks):
+    categories = sorted_blocks.categories.copy()
+    categories[3] = 0.0
+    some = replace(sorted_blocks, categories=categories)
+    mix = Calibration(Histories.from_lists([np.array([1, 2])], N), some.votes, np.array([[3, 1]]))
+    costs = mix.costs()[0]
+    assert costs[0] == pytest.approx(-np.log(0.01))
+    assert 0.0 <= costs[1] < costs[0]
