@@ -465,3 +465,71 @@ def test_items_without_a_category_are_far_from_every_mix(sorted_blocks):
     costs = mix.costs()[0]
     assert costs[0] == pytest.approx(-np.log(0.01))
     assert 0.0 <= costs[1] < costs[0]
+
+
+class Moving:
+    """A second stage that moves all its candidates by as much."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+
+    def corrections(self, query, candidates, relevance):
+        return np.where(candidates == ABSENT, 0.0, self.step).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [-1000.0, -0.1, 0.0, 1000.0])
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_the_tail_is_shifted_below_the_second_stage_only_where_it_would_stand_above(blocks, step, weight):
+    some = replace(blocks, weights=replace(blocks.weights, discriminator=weight))
+    plain, before = Ranker(blocks, None, 6).rank(query(), 15)
+    numbers, scores = Ranker(some, Moving(step), 6).rank(query(), 15)
+    np.testing.assert_array_equal(numbers, plain)
+    np.testing.assert_allclose(scores[:, :6], before[:, :6] + weight * step, rtol=1e-5, atol=1e-5)
+    stays = before[:, 6] <= np.nextafter(scores[:, 5], -np.inf)
+    np.testing.assert_array_equal(scores[stays, 6:], before[stays, 6:])
+    np.testing.assert_array_equal(scores[~stays, 6], np.nextafter(scores[~stays, 5], -np.inf))
+    np.testing.assert_allclose(np.diff(scores[:, 6:], axis=1), np.diff(before[:, 6:], axis=1), atol=1e-9)
+    assert stays.all() == (step >= 0.0)
+
+
+def test_a_second_stage_without_weight_is_not_asked(blocks):
+    class Refusing:
+        def corrections(self, query, candidates, relevance):
+            raise AssertionError
+
+    numbers, scores = Ranker(blocks, Refusing(), 6).rank(query(), 10)
+    np.testing.assert_array_equal(numbers, Ranker(blocks, None, 6).rank(query(), 10)[0])
+    np.testing.assert_allclose(Ranker(blocks, Refusing(), 6).scores(query(), numbers), scores, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_of_given_items_are_those_of_the_second_stage_too(blocks):
+    some = replace(blocks, weights=replace(blocks.weights, discriminator=0.5))
+    ranker = Ranker(some, Reversing(), 10)
+    numbers, scores = ranker.rank(query(), 10)
+    found = ranker.scores(query(), numbers)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_users", [0, 1, 7])
+@pytest.mark.parametrize("most", [1, N, 3 * N])
+def test_users_who_are_ranked_in_portions_get_the_same_lists(blocks, n_users, most, monkeypatch):
+    asked = query(n_users)
+    whole = Ranker(blocks, None, 6).rank(asked, 9)
+    monkeypatch.setattr(ranking.ranker, "CELLS", most)
+    parts = Ranker(blocks, None, 6).rank(asked, 9)
+    np.testing.assert_array_equal(parts[0], whole[0])
+    np.testing.assert_allclose(parts[1], whole[1], rtol=1e-5)
+    assert whole[0].shape == whole[1].shape == (n_users, 9)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_list_longer_than_what_is_left_ends(blocks, searched, monkeypatch):
+    monkeypatch.setattr(ranking.ranker, "SCORED_WHOLE", 0 if searched else N)
+    some = replace(blocks, weights=Weights(dense=1.0))
+    asked = query()
+    numbers, scores = Ranker(some, None, 5).rank(asked, N + 5)
+    there = numbers != ABSENT
+    np.testing.assert_array_equal(there.sum(axis=1), N - asked.blocked.lengths)
+    np.testing.assert_array_equal(there, np.isfinite(scores))
+    assert not (np.diff(there.astype(int), axis=1) > 0).any()
