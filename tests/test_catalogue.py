@@ -305,10 +305,20 @@ def test_the_slack_is_the_error_that_is_proven_and_little_more(width):
     assert proven <= found / (6.0 * width) <= 1.02 * proven
 
 
-@pytest.mark.parametrize("powers", [(-130, 60), (60, -130), (-70, -70)])
-def test_what_counts_as_zero_lies_within_the_slack(powers):
-    one, other = (2.0**power for power in powers)
-    assert slack([one] * 3, [[other] * 3]) >= 3.0 * one * other
+LARGEST_SUBNORMAL = 2.0**-126 - 2.0**-149
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(LARGEST_SUBNORMAL, 2.0**60), (2.0**60, LARGEST_SUBNORMAL), (2.0**-63,) * 2]
+)
+@pytest.mark.parametrize("width", [1, 3])
+def test_what_counts_as_zero_lies_within_the_slack(one, other, width):
+    assert slack([one] * width, [[other] * width]) >= width * one * other
+
+
+def test_nobody_is_answered_where_more_are_wanted_than_there_are_items():
+    _, answered = RoughPass(np.ones((3, 2), np.float32), 2).pairs(np.ones((4, 2), np.float32), 5)
+    assert answered.tolist() == [False] * 4
 
 
 def test_items_so_long_that_float32_does_not_hold_their_squares_have_a_slack():
@@ -316,7 +326,7 @@ def test_items_so_long_that_float32_does_not_hold_their_squares_have_a_slack():
 
 
 @given(st.integers(1, 0x7F7F), st.floats(0.0, 0.6))
-def test_a_lowered_key_is_the_last_that_not_all_of_the_best_reach(key, share):
+def test_a_lowered_key_is_the_largest_that_all_of_the_best_reach_or_the_one_below(key, share):
     """With a k-th best rough score, and how far a rough score may lie from its exact one."""
     keys = np.arange(0x7F80, dtype=np.int16)
     kth = float(rough._value(keys)[key])
@@ -324,13 +334,14 @@ def test_a_lowered_key_is_the_last_that_not_all_of_the_best_reach(key, share):
     least = (rough_kth - 2.0 * share * kth) * (1.0 - 2.0**-8)  # of an item among the best, once it is rounded
     first = int(np.searchsorted(rough._value(keys), least)) if least > 0 else 0
     lowered = rough._lowered(keys[[key, 0]], np.array([share * kth, share * kth])).tolist()
-    assert max(0, first - 2) <= lowered[0] <= max(0, first - 1)
+    assert max(0, first - 1) <= lowered[0] <= first
     assert lowered[1] == 0
 
 
 def test_nothing_bounds_where_the_kth_best_is_negative_or_the_slack_infinite():
-    keys = np.array([-1, -300, 0, 16000], np.int16)
-    assert rough._lowered(keys, np.array([0.0, 0.0, 0.0, np.inf])).tolist() == [0] * 4
+    masked, infinite = np.iinfo(np.int16).min, 0x7F80
+    keys = np.array([-300, masked, 0, 16000, infinite], np.int16)
+    assert rough._lowered(keys, np.array([0.0, 0.0, 0.0, np.inf, np.inf])).tolist() == [0] * 5
 
 
 @pytest.mark.parametrize(("n_items", "answered"), [(8, True), (9, False)])
