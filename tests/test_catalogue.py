@@ -352,6 +352,16 @@ def test_users_with_too_many_pairs_are_left_to_the_exact_pass(n_items, answered)
     assert pairs.items.tolist() == list(range(n_items))
 
 
+@pytest.mark.parametrize(("bound", "items"), [(2.0, [1, 2]), (1.5, [1, 2]), (None, [0, 1, 2])])
+def test_pairs_are_those_whose_keys_reach_the_bound(bound, items, monkeypatch):
+    """None: the least bound that there is."""
+    key = 1 if bound is None else int(np.float32(bound).view(np.int32)) >> 16
+    monkeypatch.setattr(rough, "_lowered", lambda keys, slack: np.full(len(keys), key, np.int16))
+    pairs, answered = RoughPass(np.array([[1.0], [2.0], [3.0]], np.float32), 2).pairs(np.ones((1, 1), np.float32), 1)
+    assert answered.tolist() == [True]
+    assert pairs.items.tolist() == items
+
+
 def test_pairs_reach_the_bound_of_all_blocks_also_where_an_earlier_one_was_lower():
     columns = np.array([[1.0], [2.0], [8.0], [7.9]], np.float32)
     pairs, found = RoughPass(columns, 1).pairs(np.array([[1.0]], np.float32), 1)
