@@ -31,6 +31,9 @@ FEATURES = (
 COMPARED = 200
 """Newest items of a history with which a candidate is compared."""
 
+MOST_VALUES = 50
+"""Of a text about users that tells something of them."""
+
 
 @dataclass(frozen=True)
 class ItemTraits:
@@ -84,7 +87,7 @@ class ItemTraits:
             popularity=popularity,
             trend=_trend(histories),
             categories=categories,
-            year=_years(items),
+            year=years_on(items, *year_scale(items)),
             audience=_audience(histories, profiles),
             vectors=vectors,
         )
@@ -125,28 +128,38 @@ def likeness_space(vectors: np.ndarray, categories: np.ndarray) -> np.ndarray:
     return _unit(np.concatenate([vectors, categories], axis=1))
 
 
-def user_profiles(users: pd.DataFrame | None, ids: pd.Series) -> np.ndarray:
+def user_profiles(users: pd.DataFrame | None, ids: pd.Series, asked: pd.Series | None = None) -> np.ndarray:
     """Numbers and frequent values of a user table as standardised columns.
 
     Args:
-        users: user_id and any columns; numbers are scaled, texts with 2..50 values become one column a value.
-        ids: the U users wanted, in the order of their numbers.
+        users: a row a user: user_id and any columns; numbers are scaled, texts with 2..50 values become one column a
+            value.
+        ids: the U users of the training, whose values decide on columns and scale.
+        asked: the V users wanted, in the order of their numbers; None for the U.
 
     Returns:
-        Matrix (U, P) float32; zeros for users that the table lacks; P is 0 without a table.
+        Matrix (V, P) float32; zeros for what the table lacks; P is 0 without a table.
     """
-    if users is None or users.empty:
-        return np.zeros((len(ids), 0), np.float32)
-    table = users.drop_duplicates(USER).set_index(USER).reindex(pd.Index(ids))
-    columns: list[np.ndarray] = []
+    asked = ids if asked is None else asked
+    if users is None:
+        return np.zeros((len(asked), 0), np.float32)
+    table = users.set_index(USER)
+    columns = [np.zeros((len(asked), 0), np.float32)]
     for name in table.columns:
-        values = table[name]
-        if pd.api.types.is_numeric_dtype(values):
-            columns.append(_standardised(values.fillna(values.mean()).to_numpy(np.float64)))
-        elif 2 <= values.nunique() <= 50:
-            dummies = pd.get_dummies(values).to_numpy(np.float64)
-            columns.extend(_standardised(column) for column in dummies.T)
-    return np.stack(columns, axis=1) if columns else np.zeros((len(ids), 0), np.float32)
+        for numbers in _profile_numbers(table[name], ids):
+            told = _on_scale(numbers.reindex(asked).to_numpy(), *_scale(numbers.reindex(ids).to_numpy()))
+            columns.append(told[:, None])
+    return np.concatenate(columns, axis=1)
+
+
+def _profile_numbers(values: pd.Series, ids: pd.Series) -> list[pd.Series]:
+    """A column of a user table, by user, as numbers, NaN for none; a text as a column for each of its users' values."""
+    if pd.api.types.is_numeric_dtype(values):
+        return [pd.Series(values.to_numpy(np.float64, na_value=np.nan), values.index)]
+    texts = values.astype(object).map(str, na_action="ignore")
+    distinct = sorted(texts.reindex(ids).dropna().unique())
+    told = distinct if 2 <= len(distinct) <= MOST_VALUES else []
+    return [(texts == one).astype(np.float64).where(texts.notna()) for one in told]
 
 
 @dataclass(frozen=True)
@@ -240,21 +253,14 @@ def _trend(histories: Histories) -> np.ndarray:
     return np.asarray(_standardised(np.log1p(recent)) - _standardised(np.log1p(histories.counts())))
 
 
-def _years(items: pd.DataFrame) -> np.ndarray:
-    return years_on(items, *year_scale(items))
-
-
 def year_scale(items: pd.DataFrame) -> tuple[float, float]:
     """Mean and deviation of the known years; 0 and 1 where there are none."""
-    known = _year_numbers(items)
-    known = known[~np.isnan(known)]
-    return (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+    return _scale(_year_numbers(items))
 
 
 def years_on(items: pd.DataFrame, mean: float, spread: float) -> np.ndarray:
     """Years on this scale, (N,) float32; 0 where unknown."""
-    years = _year_numbers(items)
-    return np.asarray(np.where(np.isnan(years), 0.0, (years - mean) / spread), np.float32)
+    return _on_scale(_year_numbers(items), mean, spread)
 
 
 def _year_numbers(items: pd.DataFrame) -> np.ndarray:
@@ -272,8 +278,18 @@ def _audience(histories: Histories, profiles: np.ndarray) -> np.ndarray:
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
-    spread = float(values.std()) or 1.0
-    return np.asarray((values - values.mean()) / spread, np.float32)
+    return _on_scale(values, *_scale(values))
+
+
+def _scale(numbers: np.ndarray) -> tuple[float, float]:
+    """Mean and deviation of the numbers that are finite; 0 and 1 where there are none, or 1 where all are equal."""
+    known = numbers[np.isfinite(numbers)]
+    return (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+
+
+def _on_scale(numbers: np.ndarray, mean: float, spread: float) -> np.ndarray:
+    """Numbers on this scale, float32; 0 where they are not finite."""
+    return np.asarray(np.where(np.isfinite(numbers), (numbers - mean) / spread, 0.0), np.float32)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -203,7 +203,7 @@ class Recommender(Explaining, Growing):
 
     @cached_property
     def _user_matrix(self) -> np.ndarray:
-        generator, rows = self._blocks.generator, []
+        generator, rows = self._blocks.generator, [torch.zeros(0, self._blocks.generator.vectors.shape[1])]
         for start in range(0, len(self._users), 1024):
             part = self._histories.take(np.arange(start, min(start + 1024, len(self._users))))
             with torch.no_grad():

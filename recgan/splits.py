@@ -7,6 +7,7 @@ rows; the splits by time depend on it only where times are equal (the later row 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -158,8 +159,9 @@ def split_by_time(interactions: Source, fraction: float = 0.1, validation_fracti
     n_test = max(1, round(fraction * len(frame)))
     n_validation = max(1, round(validation_fraction * (len(frame) - n_test)))
     part = np.zeros(len(frame), np.int8)
-    part[order[max(0, len(frame) - n_test - n_validation) :]] = 1
-    part[order[len(frame) - n_test :]] = 2
+    newest = order[::-1]
+    part[newest[: n_test + n_validation]] = 1
+    part[newest[:n_test]] = 2
     new = np.empty(len(frame), bool)
     new[order] = ~pd.Series(pair_numbers(frame)[order]).duplicated()
     if not (part == 0).any() or not (new & (part == 1)).any() or not (new & (part == 2)).any():
@@ -217,9 +219,10 @@ def _table(interactions: Source, *, repeats: bool = False) -> pd.DataFrame:
     if interactions.empty:
         problems.add("the table has no rows")
     problems.raise_if_any()
-    repeated = np.zeros(0, bool) if repeats else pd.Series(pair_numbers(interactions)).duplicated().to_numpy()
-    if repeated.any():
-        problems.add("repeated (user, item) pairs: read_interactions merges them", np.flatnonzero(repeated))
+    if not repeats:
+        repeated = np.flatnonzero(pd.Series(pair_numbers(interactions)).duplicated())
+        if len(repeated):
+            problems.add("repeated (user, item) pairs: read_interactions merges them", repeated)
     problems.raise_if_any()
     return interactions.reset_index(drop=True)
 
@@ -237,8 +240,8 @@ def _times(frame: pd.DataFrame, column: str | None) -> np.ndarray:
 
 
 def _user_numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    users, distinct = pd.factorize(frame[USER], sort=True)
-    return users, np.bincount(users, minlength=len(distinct))
+    users, _ = pd.factorize(frame[USER], sort=True)
+    return users, np.bincount(users)
 
 
 def _held_out_numbers(counts: np.ndarray, n_test: int | None, n_validation: int | None) -> tuple[int, int]:
@@ -297,5 +300,5 @@ def _count(value: int | None, default: int) -> int:
 
 
 def _check_share(name: str, value: float) -> None:
-    if isinstance(value, bool | str) or not 0 < value < 1:
+    if not isinstance(value, Real) or not 0 < value < 1:
         raise ConfigError(f"{name} must lie between 0 and 1, both excluded, found {value!r}")

@@ -27,8 +27,9 @@ TESTS = {
     "metrics.py": ["test_metrics.py", "test_evaluation.py"],
     "splits.py": ["test_splits.py"],
     "vocabulary.py": ["test_vocabulary.py"],
+    "features.py": ["test_features.py"],
     "ranking/arranging.py": ["test_ranking.py"],
-    "ranking/blocks.py": ["test_ranking.py", "test_ruling.py"],
+    "ranking/blocks.py": ["test_blocks.py", "test_ranking.py", "test_ruling.py"],
     "ranking/calibrating.py": ["test_ranking.py"],
     "ranking/catalogue.py": ["test_catalogue.py"],
     "ranking/gate.py": ["test_ruling.py"],
@@ -47,7 +48,6 @@ EQUIVALENT = {
         "vectorized=False": TIME,
         "3 ** 22 // len": TIME,
     },
-    "splits.py": {"repeated = np.zeros(1, bool)": "nothing is repeated either way"},
     "ranking/catalogue.py": {
         "CELLS, BLOCK = (": TIME,
         "GATHERED = ": TIME,
@@ -62,7 +62,6 @@ EQUIVALENT = {
         "step = max(1, GATHERED *": TIME,
         "step = max(1, GATHERED // max(2": TIME,
     },
-    "ranking/threads.py": {"if n_threads == 1 and (not portions)": TIME},
     "ranking/ruling.py": {
         "relevance = np.full(more.shape, +np.inf)": UNUSED,
         "users = np.arange(len(more))[:, None] << 33": "the keys are as distinct",
@@ -76,8 +75,10 @@ EQUIVALENT = {
         "np.searchsorted(rows, np.arange(n_rows + 2))": UNUSED,
     },
     "ranking/rough.py": {
-        "OFTEN = 9": TIME,
-        "_value(np.maximum(keys, 0)), 1.0)": "an infinite slack is taken from it",
+        "_value(keys), 1.0)": "an infinite slack is taken from it",
+        "np.maximum(bound, 2), first)": TIME,
+        "(n_columns + 3) * ADDED": TIME,
+        "n_columns * TINY * (2.0 + length": TIME,
     },
     "ranking/gate.py": {
         "NO_CLASSES = Classes(np.zeros((1, 0), bool), np.empty(1": UNUSED,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 
+import hypothesis
 import pytest
 from planted import planted
 
 import recgan
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("unhurried")
 
 SMALL = {
     "embedding_dim": 16,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Barrier, current_thread
 
 import numpy as np
 import pytest
@@ -25,6 +26,17 @@ def sizes(**values):
         for name, value in values.items():
             patch.setattr(top if name == "GROUPS" else rough if name == "OFTEN" else catalogue, name, value)
         yield
+
+
+@contextmanager
+def torch_threads(n_threads):
+    """As many as that for torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def refusing(refused):
@@ -113,18 +125,14 @@ def test_scores_that_would_overflow_are_left_to_the_exact_pass(huge):
 def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside_it():
     random = np.random.default_rng(0)
     columns, queries = (random.standard_normal((size, 24)).astype(np.float32) for size in (3000, 300))
-    before, found = torch.get_num_threads(), {}
+    found = {}
     for rough_first in (False, True):
         with sizes(CELLS=60_000, fast=lambda first=rough_first: first):
             for n_threads in (1, 2, 3):
-                torch.set_num_threads(n_threads)
-                try:
-                    whole = Catalogue(columns)
-                    with ThreadPoolExecutor(4) as callers:
-                        same = list(callers.map(lambda _, some=whole: some.best(queries, 20), range(4)))
+                whole = Catalogue(columns)
+                with torch_threads(n_threads), ThreadPoolExecutor(4) as callers:
+                    same = list(callers.map(lambda _, some=whole: some.best(queries, 20), range(4)))
                     assert torch.get_num_threads() == n_threads
-                finally:
-                    torch.set_num_threads(before)
                 for numbers, scores in same:
                     wanted = found.setdefault(rough_first, (numbers, scores))
                     np.testing.assert_array_equal(numbers, wanted[0])
@@ -134,25 +142,16 @@ def test_a_list_hangs_neither_on_the_number_of_threads_nor_on_the_threads_beside
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_threads_of_a_pool_compute_alone_and_leave_others_as_they_were(n_threads):
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
+    with torch_threads(n_threads):
         assert threads.each(lambda _: torch.get_num_threads(), range(20)) == [1] * 20
         assert torch.get_num_threads() == n_threads
         with ThreadPoolExecutor(1) as later:
             assert later.submit(torch.get_num_threads).result() == n_threads
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_an_error_in_a_thread_reaches_the_caller():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with pytest.raises(ZeroDivisionError):
-            threads.each(lambda portion: 1 // portion, [2, 1, 0])
-    finally:
-        torch.set_num_threads(before)
+    with torch_threads(2), pytest.raises(ZeroDivisionError):
+        threads.each(lambda portion: 1 // portion, [2, 1, 0])
 
 
 drawn_scores = hnp.arrays(
@@ -269,3 +268,129 @@ def test_rough_scores_lie_within_the_slack_where_all_roundings_err_to_one_side(o
     apart = abs((near[0] @ near[1].T) - queries.astype(np.float64) @ columns.T.astype(np.float64))
     assert apart.item() > 1.9 * rough.UNIT * width
     assert apart.item() <= RoughPass(columns, 10)._slack(queries).item()
+
+
+@pytest.mark.parametrize(
+    ("told", "enabled", "answer"),
+    [
+        ({}, True, False),
+        ({"avx2": True, "amx_bf16": False}, True, False),
+        ({"amx_bf16": True}, True, True),
+        ({"avx512_bf16": True, "amx_bf16": False}, True, True),
+        ({"avx512_bf16": True}, False, False),
+    ],
+)
+def test_products_of_bfloat16_are_fast_where_processor_and_library_have_them(told, enabled, answer, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", enabled)
+    assert rough.fast() is answer
+
+
+def test_a_torch_that_tells_nothing_of_the_processor_is_not_fast(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not rough.fast()
+
+
+def slack(query, columns):
+    """Of one query, with the items in blocks of one."""
+    return RoughPass(np.array(columns, np.float32), 1)._slack(np.array([query], np.float32)).item()
+
+
+@pytest.mark.parametrize("width", [1, 2, 30, 1000])
+def test_the_slack_is_the_error_that_is_proven_and_little_more(width):
+    """Of inputs rounded to 8 bits and two sums in 24 (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
+    added = width * 2.0**-24 / (1.0 - width * 2.0**-24)
+    proven = (1.0 + 2.0**-8) ** 2 * (1.0 + added) - 1.0 + added
+    found = slack([3.0] * width, [[1.0] * width, [2.0] * width, [0.5] * width])
+    assert proven <= found / (6.0 * width) <= 1.02 * proven
+
+
+LARGEST_SUBNORMAL = 2.0**-126 - 2.0**-149
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(LARGEST_SUBNORMAL, 2.0**60), (2.0**60, LARGEST_SUBNORMAL), (2.0**-63,) * 2]
+)
+@pytest.mark.parametrize("width", [1, 3])
+def test_what_counts_as_zero_lies_within_the_slack(one, other, width):
+    assert slack([one] * width, [[other] * width]) >= width * one * other
+
+
+def test_nobody_is_answered_where_more_are_wanted_than_there_are_items():
+    _, answered = RoughPass(np.ones((3, 2), np.float32), 2).pairs(np.ones((4, 2), np.float32), 5)
+    assert answered.tolist() == [False] * 4
+
+
+def test_items_so_long_that_float32_does_not_hold_their_squares_have_a_slack():
+    assert 0.0 < slack([2.0**-20], [[2.0**70]]) < 2.0**50 / 100
+
+
+@given(st.integers(1, 0x7F7F), st.floats(0.0, 0.6))
+def test_a_lowered_key_is_the_largest_that_all_of_the_best_reach_or_the_one_below(key, share):
+    """With a k-th best rough score, and how far a rough score may lie from its exact one."""
+    keys = np.arange(0x7F80, dtype=np.int16)
+    kth = float(rough._value(keys)[key])
+    rough_kth = kth * (1.0 - 2.0**-8)  # at least, before it was rounded
+    least = (rough_kth - 2.0 * share * kth) * (1.0 - 2.0**-8)  # of an item among the best, once it is rounded
+    first = int(np.searchsorted(rough._value(keys), least)) if least > 0 else 0
+    lowered = rough._lowered(keys[[key, 0]], np.array([share * kth, share * kth])).tolist()
+    assert max(0, first - 1) <= lowered[0] <= first
+    assert lowered[1] == 0
+
+
+def test_nothing_bounds_where_the_kth_best_is_negative_or_the_slack_infinite():
+    masked, infinite = np.iinfo(np.int16).min, 0x7F80
+    keys = np.array([-300, masked, 0, 16000, infinite], np.int16)
+    assert rough._lowered(keys, np.array([0.0, 0.0, 0.0, np.inf, np.inf])).tolist() == [0] * 5
+
+
+@pytest.mark.parametrize(("n_items", "answered"), [(8, True), (9, False)])
+def test_users_with_too_many_pairs_are_left_to_the_exact_pass(n_items, answered):
+    columns = np.ones((n_items, 2), np.float32)
+    pairs, found = RoughPass(columns, 3).pairs(np.ones((1, 2), np.float32), 1)
+    assert found.tolist() == [answered]
+    assert pairs.items.tolist() == list(range(n_items))
+
+
+@pytest.mark.parametrize(("bound", "items"), [(2.0, [1, 2]), (1.5, [1, 2]), (None, [0, 1, 2])])
+def test_pairs_are_those_whose_keys_reach_the_bound(bound, items, monkeypatch):
+    """None: the least bound that there is."""
+    key = 1 if bound is None else int(np.float32(bound).view(np.int32)) >> 16
+    monkeypatch.setattr(rough, "_lowered", lambda keys, slack: np.full(len(keys), key, np.int16))
+    pairs, answered = RoughPass(np.array([[1.0], [2.0], [3.0]], np.float32), 2).pairs(np.ones((1, 1), np.float32), 1)
+    assert answered.tolist() == [True]
+    assert pairs.items.tolist() == items
+
+
+def test_pairs_reach_the_bound_of_all_blocks_also_where_an_earlier_one_was_lower():
+    columns = np.array([[1.0], [2.0], [8.0], [7.9]], np.float32)
+    pairs, found = RoughPass(columns, 1).pairs(np.array([[1.0]], np.float32), 1)
+    assert found.tolist() == [True]
+    assert pairs.items.tolist() == [2, 3]
+
+
+def test_every_process_has_threads_of_its_own(monkeypatch):
+    """A process that was forked has none of its parent's."""
+    with torch_threads(2):
+        parents = set(threads.each(lambda _: current_thread().ident, range(40)))
+        monkeypatch.setattr(threads.os, "getpid", lambda: -1)
+        assert not parents & set(threads.each(lambda _: current_thread().ident, range(40)))
+
+
+def test_one_thread_or_no_portion_starts_no_pool():
+    here = current_thread()
+    threads._pool.cache_clear()
+    with torch_threads(1):
+        assert threads.each(lambda _: current_thread() is here, range(3)) == [True] * 3
+    with torch_threads(2):
+        assert threads.each(len, []) == []
+    assert threads._pool.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_as_many_portions_are_computed_at_once_as_there_are_threads(n_threads):
+    """Every portion waits until all the others have begun."""
+    there = Barrier(n_threads)
+    with torch_threads(n_threads):
+        places = threads.each(lambda _: there.wait(20.0), range(n_threads))
+    assert sorted(places) == list(range(n_threads))

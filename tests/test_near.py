@@ -15,8 +15,9 @@ from untrained import Shape, untrained
 
 import recgan
 from recgan.errors import ConfigError, DataError
+from recgan.histories import Histories
 from recgan.index import NearIndex
-from recgan.ranking import near
+from recgan.ranking import Query, near
 from recgan.ranking.near import Near, Search, depths
 
 KINDS = ("ivf", "hnsw")
@@ -159,3 +160,48 @@ def test_depths_are_powers_of_two_that_suffice(needed):
     assert (found >= needed).all()
     assert (found < 2 * np.array(needed)).all()
     assert all(one & (one - 1) == 0 for one in found.tolist())
+
+
+@pytest.mark.parametrize(("n_users", "most", "wanted"), [(9, 5, [0, 2, 4, 6, 8]), (9, 20, range(9)), (1, 5, [0])])
+def test_it_is_measured_on_users_from_all_over_the_histories(exact, monkeypatch, n_users, most, wanted):
+    """Of those who have one; how many are read at once changes nothing."""
+    blocks, random, kept = exact._ranker.blocks, np.random.default_rng(0), []
+    lists = [random.permutation(3000)[:15] for _ in range(n_users)]
+    empty = np.empty(0, np.int64)
+    histories = Histories.from_lists([part for one in lists for part in (empty, one, empty)], 3000)
+    monkeypatch.setattr(near, "MEASURED_ON", most)
+    monkeypatch.setattr(near, "AT_ONCE", 2)
+    monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: kept.append(asked)))
+    asked = Search("ivf", 0.7)
+    Near.of(blocks, histories, asked, 13)
+    part = Histories.from_lists([lists[user] for user in wanted], 3000)
+    query = Query(part, part, np.empty((len(part), 0), np.float32))
+    queries = blocks.queries(query, blocks.wanted(query, blocks.conditions(part)))
+    assert kept[0][0] is blocks.columns
+    np.testing.assert_allclose(kept[0][1], queries, rtol=1e-4, atol=1e-5)
+    assert kept[0][2:] == (asked, 13)
+
+
+def test_without_anybody_who_has_a_history_it_is_told(exact):
+    nobody = Histories.from_lists([np.empty(0, np.int64)] * 3, 3000)
+    with pytest.raises(ConfigError, match="at least two users with a history"):
+        Near.of(exact._ranker.blocks, nobody, Search("ivf"), 5)
+
+
+@pytest.mark.parametrize("largest", [2.0, 0.0])
+def test_columns_are_scaled_by_how_much_queries_use_them(largest):
+    """By the root mean square; a column that is hardly used by a thousandth of the largest."""
+    columns = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    queries = np.array([[0.0, 1e-9, largest], [0.0, 0.0, -largest], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    found = Near.built(columns, queries, Search("ivf"), 5)
+    used = largest / 2**0.5
+    wanted = [1e-3 * used, 1e-3 * used, used] if largest else [5e-10 * 1e-3, 5e-10, 5e-10 * 1e-3]
+    np.testing.assert_allclose(found.scale, wanted, rtol=1e-5)
+
+
+def test_the_share_that_is_found_is_the_mean_over_the_users_who_have_any():
+    found = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 2]])
+    exact = np.array([[3, 2, 1], [4, 9, -1], [7, 0, 1], [-1, -1, -1]])
+    assert near.recall(found, exact) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert near.recall(found[3:], exact[3:]) == 1.0
+    assert near.recall(np.full((1, 3), -1), exact[:1]) == 0.0

@@ -423,3 +423,113 @@ def test_chance_is_spread_evenly():
     counts = np.histogram(luck, 20, (0.0, 1.0))[0]
     assert abs(counts - 5000).max() < 5 * 5000**0.5
     assert abs(np.corrcoef(luck[0], luck[1])[0, 1]) < 0.2
+
+
+def mixed(key: int, item: int) -> float:
+    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) in whole numbers."""
+    word = key ^ (item * 0x9E3779B97F4A7C15) % 2**64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        word = (word ^ word >> shift) * factor % 2**64
+    return ((word ^ word >> 31) >> 11) / 2**53
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**40))
+def test_chance_is_that_of_splitmix(key, item):
+    assert chance(np.array([key], np.uint64), np.array([[item]]))[0, 0] == mixed(key, item)
+
+
+def test_calibration_counts_what_is_put_into_a_list_and_nothing_else(sorted_blocks):
+    asked = query(4)
+    numbers = np.tile(np.arange(5), (4, 1))
+    mix, other = (Calibration(asked.histories, sorted_blocks.votes, numbers) for _ in range(2))
+    mix.add(np.array([7, 8, 9, 10]), np.array([True, False, True, False]))
+    for user in (1, 3):
+        np.testing.assert_array_equal(mix.costs()[user], other.costs()[user])
+    for user in (0, 2):
+        assert not np.allclose(mix.costs()[user], other.costs()[user])
+
+
+def test_nothing_is_far_from_the_categories_of_who_has_none(sorted_blocks):
+    nobody = Histories.from_lists([np.empty(0, np.int64)], N)
+    mix = Calibration(nobody, sorted_blocks.votes, np.arange(5)[None])
+    assert mix.costs().tolist() == [[0.0] * 5]
+    mix.add(np.array([7]), np.array([True]))
+    assert mix.costs().tolist() == [[0.0] * 5]
+
+
+def test_items_without_a_category_are_far_from_every_mix(sorted_blocks):
+    categories = sorted_blocks.categories.copy()
+    categories[3] = 0.0
+    some = replace(sorted_blocks, categories=categories)
+    mix = Calibration(Histories.from_lists([np.array([1, 2])], N), some.votes, np.array([[3, 1]]))
+    costs = mix.costs()[0]
+    assert costs[0] == pytest.approx(-np.log(0.01))
+    assert 0.0 <= costs[1] < costs[0]
+
+
+class Moving:
+    """A second stage that moves all its candidates by as much."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step
+
+    def corrections(self, query, candidates, relevance):
+        return np.where(candidates == ABSENT, 0.0, self.step).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [-1000.0, -0.1, 0.0, 1000.0])
+@pytest.mark.parametrize("weight", [0.5, 1.0])
+def test_the_tail_is_shifted_below_the_second_stage_only_where_it_would_stand_above(blocks, step, weight):
+    some = replace(blocks, weights=replace(blocks.weights, discriminator=weight))
+    plain, before = Ranker(blocks, None, 6).rank(query(), 15)
+    numbers, scores = Ranker(some, Moving(step), 6).rank(query(), 15)
+    np.testing.assert_array_equal(numbers, plain)
+    np.testing.assert_allclose(scores[:, :6], before[:, :6] + weight * step, rtol=1e-5, atol=1e-5)
+    stays = before[:, 6] <= np.nextafter(scores[:, 5], -np.inf)
+    np.testing.assert_array_equal(scores[stays, 6:], before[stays, 6:])
+    np.testing.assert_array_equal(scores[~stays, 6], np.nextafter(scores[~stays, 5], -np.inf))
+    np.testing.assert_allclose(np.diff(scores[:, 6:], axis=1), np.diff(before[:, 6:], axis=1), atol=1e-9)
+    assert stays.all() == (step >= 0.0)
+
+
+def test_a_second_stage_without_weight_is_not_asked(blocks):
+    class Refusing:
+        def corrections(self, query, candidates, relevance):
+            raise AssertionError
+
+    numbers, scores = Ranker(blocks, Refusing(), 6).rank(query(), 10)
+    np.testing.assert_array_equal(numbers, Ranker(blocks, None, 6).rank(query(), 10)[0])
+    np.testing.assert_allclose(Ranker(blocks, Refusing(), 6).scores(query(), numbers), scores, rtol=1e-4, atol=1e-4)
+
+
+def test_scores_of_given_items_are_those_of_the_second_stage_too(blocks):
+    some = replace(blocks, weights=replace(blocks.weights, discriminator=0.5))
+    ranker = Ranker(some, Reversing(), 10)
+    numbers, scores = ranker.rank(query(), 10)
+    found = ranker.scores(query(), numbers)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_users", [0, 1, 7])
+@pytest.mark.parametrize("most", [1, N, 3 * N])
+def test_users_who_are_ranked_in_portions_get_the_same_lists(blocks, n_users, most, monkeypatch):
+    asked = query(n_users)
+    whole = Ranker(blocks, None, 6).rank(asked, 9)
+    monkeypatch.setattr(ranking.ranker, "CELLS", most)
+    parts = Ranker(blocks, None, 6).rank(asked, 9)
+    np.testing.assert_array_equal(parts[0], whole[0])
+    np.testing.assert_allclose(parts[1], whole[1], rtol=1e-5)
+    assert whole[0].shape == whole[1].shape == (n_users, 9)
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_list_longer_than_what_is_left_ends(blocks, searched, monkeypatch):
+    monkeypatch.setattr(ranking.ranker, "SCORED_WHOLE", 0 if searched else N)
+    some = replace(blocks, weights=Weights(dense=1.0))
+    asked = query()
+    numbers, scores = Ranker(some, None, 5).rank(asked, N + 5)
+    there = numbers != ABSENT
+    np.testing.assert_array_equal(there.sum(axis=1), N - asked.blocked.lengths)
+    np.testing.assert_array_equal(there, np.isfinite(scores))
+    assert not (np.diff(there.astype(int), axis=1) > 0).any()

@@ -272,6 +272,7 @@ def test_a_model_without_users_serves_histories(model, tmp_path):
     empty = recgan.Recommender.load(tmp_path / "empty")
     assert empty.recommend_batch().empty
     assert empty.uncertainty().empty
+    assert empty.user_vectors().shape == (0, 16)
     assert len(empty.recommend(history=[0, 4], n=5)) == 5
     assert len(empty.recommend(3, n=5)) == 5
 

@@ -251,11 +251,18 @@ def test_bad_times_and_repeated_pairs():
     [
         (split_users, {"n_test": -1}),
         (split_users, {"n_validation": 1.5}),
+        (split_users, {"n_test": True}),
+        (split_users, {"n_validation": "2"}),
         (split_users, {"history": 0}),
+        (split_users, {"history": None}),
+        (split_users, {"seed": True}),
+        (split_ratio, {"seed": 1.0}),
         (split_users, {"seed": -1}),
         (split_users, {"seed": None}),
         (split_by_time, {"fraction": 1}),
         (split_by_time, {"validation_fraction": 0}),
+        (split_by_time, {"fraction": True}),
+        (split_ratio, {"test": [0.2]}),
         (split_ratio, {"test": "0.2"}),
         (split_ratio, {"validation": float("nan")}),
     ],
@@ -353,3 +360,76 @@ def test_somebody_is_left_to_train_on():
     ):
         split_users(two)
     assert len(split_users(two, n_test=1, n_validation=0).train) == 2
+
+
+def test_numbers_of_numpy_do_as_well():
+    frame = table()
+    for a, b in zip(
+        parts(split_users(frame, np.int64(3), np.int32(2), np.float32(0.5), np.int64(1))),
+        parts(split_users(frame, 3, 2, 0.5, 1)),
+        strict=True,
+    ):
+        pd.testing.assert_frame_equal(a, b)
+
+
+def test_defaults_are_those_that_are_told():
+    frame = table(60)
+    for one, other in (
+        (split_users(frame), split_users(frame, 6, 6, 0.8, 0)),
+        (split_by_time(frame), split_by_time(frame, 0.1, 0.1)),
+        (split_by_time(frame, 0.3), split_by_time(frame, 0.3, 0.3)),
+        (split_ratio(frame), split_ratio(frame, 0.2, 0.2, 0)),
+        (split_ratio(frame, 0.4), split_ratio(frame, 0.4, 0.4, 0)),
+    ):
+        for a, b in zip(parts(one), parts(other), strict=True):
+            pd.testing.assert_frame_equal(a, b)
+
+
+def test_at_equal_times_the_last_of_many_rows_are_held_out():
+    """More rows than a sort of few keeps in their order by chance."""
+    frame = table(60, 60).assign(timestamp=7)
+    split = split_by_time(frame, 0.1)
+    n_test = len(split.test.truth)
+    pd.testing.assert_frame_equal(split.test.truth, frame.tail(n_test).reset_index(drop=True))
+    before = frame.iloc[: len(frame) - n_test].tail(len(split.validation.truth))
+    pd.testing.assert_frame_equal(split.validation.truth, before.reset_index(drop=True))
+
+
+@pytest.mark.parametrize(("items", "made"), [([1, 2, 3], True), ([1, 1, 3], False), ([1, 2, 1], False)])
+def test_the_time_split_wants_something_new_in_every_part(items, made):
+    frame = pd.DataFrame({"user_id": 1, "item_id": [8, 9, *items], "timestamp": range(5)}).iloc[2:]
+    if made:
+        assert len(split_by_time(frame, 0.3).train) == 1
+    else:
+        with pytest.raises(DataError, match="3 rows are too few to cut off a test and a validation part"):
+            split_by_time(frame, 0.3)
+
+
+@pytest.mark.parametrize(("fraction", "validation"), [(0.9, 0.1), (0.5, 0.9), (0.9, 0.9)])
+def test_the_time_split_leaves_something_to_train_on(fraction, validation):
+    frame = pd.DataFrame({"user_id": 1, "item_id": range(4), "timestamp": range(4)})
+    with pytest.raises(DataError, match="4 rows are too few"):
+        split_by_time(frame, fraction, validation)
+
+
+@pytest.mark.parametrize("counts", [(2, 2), (1, 5)])
+def test_the_ratio_split_wants_two_truths(counts):
+    """Two of two items leave none for validation; a test of .1 takes none of five."""
+    frame = pd.DataFrame({"user_id": np.repeat([1, 2], counts), "item_id": [*range(counts[0]), *range(counts[1])]})
+    with pytest.raises(DataError, match="no user has enough items to hold out a test and a validation part"):
+        split_ratio(frame, *((0.5, 0.5) if counts == (2, 2) else (0.05, 0.5)))
+
+
+def test_leaving_the_last_out_takes_three_items():
+    two = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 1], "timestamp": [1, 2, 3]})
+    with pytest.raises(DataError, match="no user has three items"):
+        split_leave_last(two)
+    frame = pd.concat([two, pd.DataFrame({"user_id": 3, "item_id": [1, 2, 3], "timestamp": [4, 5, 6]})])
+    split = split_leave_last(frame)
+    assert pairs(split.train) == pairs(two) | {(3, 1)}
+    assert set(split.validation.history.user_id) | set(split.test.history.user_id) == {3}
+
+
+def test_the_time_split_reads_time_and_not_position():
+    frame = pd.DataFrame({"user_id": 1, "item_id": [1, 2, 3], "position": [2, 1, 0], "timestamp": [1, 2, 3]})
+    assert split_by_time(frame, 0.3).test.truth.item_id.tolist() == [3]

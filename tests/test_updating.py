@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,9 @@ from planted import planted
 
 import recgan
 from recgan.errors import ArtifactError, ConfigError, DataError
-from recgan.histories import Histories
+from recgan.histories import Histories, Strength
 from recgan.training.closed import refits
+from recgan.training.updating import _Known, _rows
 from recgan.vocabulary import Vocabulary
 
 
@@ -160,3 +162,17 @@ def test_what_cannot_be_updated(frame, old):
     del nameless._report["factors_settings"]
     with pytest.raises(ArtifactError, match=r"how its closed forms were fitted .*factors_settings"):
         recgan.update(nameless, frame)
+
+
+@pytest.mark.parametrize("lists", [[], [[2, 1]]])
+def test_new_positions_stand_behind_all_that_are_there_also_where_nobody_is_left(lists):
+    places = np.concatenate([np.empty(0), *map(np.arange, map(len, lists))])
+    histories = Histories.from_lists([np.array(one) for one in lists], 4)
+    histories = replace(histories, times=places)
+    users, items = Vocabulary(np.arange(len(lists)), "user_id"), Vocabulary(np.arange(4), "item_id")
+    known = _Known(users, items, _rows(histories, 1), histories, Strength())
+    came = pd.DataFrame({"user_id": [9, 0, 9, 9], "item_id": [1, 3, 0, 2], "position": [5, 2, 7, 6]})
+    users, found, _ = known.joined(came)
+    numbers = users.numbers(pd.Series([9, 0]))
+    assert [found.of(user).tolist() for user in numbers] == [[1, 2, 0], [*(lists[0] if lists else []), 3]]
+    assert np.sort(found.times).tolist() == ([0.0, 1.0, 3.0, 4.0, 5.0, 6.0] if lists else [1.0, 2.0, 3.0, 4.0])

@@ -160,7 +160,7 @@ class EASE(Baseline):
 
     def _learn(self, histories: Histories, prepared: Spectrum) -> None:
         self._columns = ease(prepared, self.regularisation)
-        self._own = np.einsum("nr,nr->n", self._columns.fold, self._columns.columns)
+        self._own = (self._columns.fold * self._columns.columns).sum(axis=1)
 
     def _scores(self, histories: Histories, numbers: np.ndarray) -> np.ndarray:
         scores = self._columns.scores(histories)

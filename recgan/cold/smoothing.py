@@ -59,7 +59,7 @@ class Smoother:
         known = np.asarray(values[self.rows], np.float64)
         mean, slopes = self._fitted(known)
         fitted = self._apart @ slopes + mean
-        own = np.einsum("nf,nf->n", self._weighted @ self._inverse, self._apart) + self._weights / len(known)
+        own = (self._weighted @ self._inverse * self._apart).sum(axis=1) + self._weights / len(known)
         found = self.predict(values, self._features)
         found[self.rows] = known - (known - fitted) / np.maximum(1.0 - own, 1e-6)[:, None]
         return found

@@ -85,9 +85,9 @@ class RoughPass:
 
 def _lowered(keys: np.ndarray, slack: np.ndarray) -> np.ndarray:
     """Keys that all of the k best reach, (B,) int16, from the k-th largest keys; 0 where there is no such bound."""
-    kth = np.where(np.isfinite(slack), _value(np.maximum(keys, 0)), 0.0)
+    kth = np.where(np.isfinite(slack), _value(keys), 0.0)
     least = np.maximum((kth * (1.0 - UNIT) - 2.0 * slack) * (1.0 - UNIT), 0.0)
-    return (least.astype(np.float32).view(np.int32) - 1 >> 16).clip(0).astype(np.int16)
+    return (least.astype(np.float32).view(np.int32) >> 16).astype(np.int16)
 
 
 def _value(keys: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
             from_holdout(
                 validation,
                 item_vocabulary,
-                lambda ids: user_profiles(user_table, ids),
+                lambda ids: user_profiles(user_table, user_vocabulary.all_ids, ids),
                 config.metric,
                 config.max_validation_users,
                 config.seed,

@@ -149,7 +149,7 @@ class _Known:
             rows["time"] = frame[TIMESTAMP].to_numpy(np.float64)
         elif self.histories.ordered:  # after all that is there, in the order of the new events
             place = np.arange(len(frame)) if column is None else frame[column].rank(method="first").to_numpy()
-            rows["time"] = place + 1.0 + float(self.rows["time"].max())
+            rows["time"] = place + 1.0 + self.rows["time"].to_numpy().max(initial=-1.0)
         return rows
 
     def _histories(self, rows: pd.DataFrame, users: Vocabulary) -> Histories:
