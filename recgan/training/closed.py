@@ -12,7 +12,7 @@ import numpy as np
 from recgan import linear
 from recgan.histories import Histories, Strength
 from recgan.popularity import HALF_LIVES, log_popularity
-from recgan.ranking import top_items
+from recgan.training.scoring import Scorer, by_block, by_rows, by_values
 from recgan.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from recgan.training.data import Data
 
 Block = TypeVar("Block")
-Scores = Callable[[Histories], np.ndarray]
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 EASE_ITEMS = 20_000
@@ -107,7 +106,7 @@ class ClosedForms:
 
     def _ease(self) -> Chosen[linear.LowRank]:
         parts = linear.spectrum(self.histories, seed=self.seed)
-        values = {lam: self._value(linear.ease(parts, lam).scores) for lam in REGULARISATIONS}
+        values = {lam: self._value(by_block(linear.ease(parts, lam))) for lam in REGULARISATIONS}
         best = max(values, key=lambda lam: values[lam])
         fit = partial(_ease, regularisation=best, seed=self.seed)
         return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
@@ -122,7 +121,7 @@ class ClosedForms:
             for rank in ranks:
                 block = whole.leading(rank)
                 fit = partial(linear.low_pass, rank=rank, seed=self.seed)
-                tried.append(Chosen(fit, block, self._value(block.scores), {"rank": rank}))
+                tried.append(Chosen(fit, block, self._value(by_block(block)), {"rank": rank}))
             best = max(tried, key=lambda one: one.value)
             twice = 2 * ranks[-1]
             ranks = [twice] if best is tried[-1] and twice <= min(most, self.histories.n_items) else []
@@ -156,7 +155,7 @@ class ClosedForms:
     def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
         block = linear.factors(self.histories, self.start_vectors(rank), unseen=unseen, ridge=ridge)
         fit = partial(_factors, rank=rank, unseen=unseen, ridge=ridge, seed=self.seed)
-        return Chosen(fit, block, self._value(block.scores), {"rank": rank, "unseen": unseen, "ridge": ridge})
+        return Chosen(fit, block, self._value(by_block(block)), {"rank": rank, "unseen": unseen, "ridge": ridge})
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""
@@ -173,7 +172,7 @@ class ClosedForms:
         tried = []
         for life in HALF_LIVES if self.histories.clock else (None,):
             scores = log_popularity(self.histories, life)
-            value = self._value(partial(_same_for_all, scores))
+            value = self._value(by_values(scores))
             tried.append(Chosen(partial(log_popularity, half_life=life), scores, value, {"half_life": life}))
         return max(tried, key=lambda one: one.value)
 
@@ -200,14 +199,12 @@ class ClosedForms:
         block: linear.SparseRows,
         settings: Mapping[str, float | None],
     ) -> Chosen[linear.SparseRows]:
-        return Chosen(fit, block, self._value(lambda histories: block.scores(histories).toarray()), settings)
+        return Chosen(fit, block, self._value(by_rows(block)), settings)
 
-    def _value(self, scores: Scores) -> float:
+    def _value(self, scorer: Scorer) -> float:
         """Validation metric of lists made of these scores alone."""
-        validation, rows = self.validation, []
-        for query in validation.portions():
-            dense = np.asarray(scores(query.histories), np.float32)
-            rows.append(top_items(query.mask(dense), validation.k)[0])
+        validation = self.validation
+        rows = [scorer(query).best(validation.k) for query in validation.portions()]
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
 
 
@@ -259,7 +256,3 @@ def _transitions(
 ) -> linear.SparseRows:
     counts = linear.transition_counts(histories, half_life=half_life) if counts is None else counts
     return linear.transitions(histories, counts=counts, **settings)
-
-
-def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:
-    return np.tile(scores, (len(histories), 1))
