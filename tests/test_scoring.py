@@ -59,3 +59,13 @@ def test_proposals_by_search_are_those_of_all_scores(model, interactions, small_
     assert set(searched.scores) == set(whole.scores)
     for name, scores in whole.scores.items():
         np.testing.assert_allclose(searched.scores[name], scores, rtol=1e-5, atol=1e-5)
+
+
+def test_measurements_of_large_catalogues_ask_fewer_users(interactions, small_config, monkeypatch):
+    asked = read_data(interactions, None, None, None, small_config).validation
+    assert asked.light() is asked
+    monkeypatch.setattr(validation, "MEASURED", 10 * asked.truth.n_items)
+    some = asked.light()
+    assert len(some) == len(some.n_relevant) == len(some.query.histories) == 10
+    rows = {(tuple(asked.truth.of(user)), tuple(asked.query.histories.of(user))) for user in range(len(asked))}
+    assert all((tuple(some.truth.of(user)), tuple(some.query.histories.of(user))) in rows for user in range(10))

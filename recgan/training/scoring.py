@@ -157,7 +157,7 @@ class _Same:
         return np.where(np.take_along_axis(gone, free, 1), ABSENT, head[free])
 
     def at(self, numbers: np.ndarray) -> np.ndarray:
-        return self.values[numbers]
+        return np.asarray(self.values[numbers])
 
 
 def _held(table: Histories, rows: np.ndarray, items: np.ndarray) -> np.ndarray:

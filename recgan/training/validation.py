@@ -22,6 +22,9 @@ from recgan.vocabulary import UNKNOWN, Vocabulary
 PROPOSED = 200
 """Items that each block proposes when weights are chosen."""
 
+MEASURED = 2_000_000_000
+"""Most scores, users by items, behind one of the measurements that are made many times."""
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -64,6 +67,13 @@ class Validation:
     def first(self, most: int) -> Validation:
         """The first users."""
         return self.take(np.arange(min(most, len(self))))
+
+    def light(self) -> Validation:
+        """As many of the users, at random, as can be asked for many times; all of them up to MEASURED scores."""
+        most = max(1, MEASURED // self.truth.n_items)
+        if len(self) <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:most]))
 
     def take(self, rows: np.ndarray) -> Validation:
         """Some of the users."""
