@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from recgan import linear
 from recgan.histories import Histories, Strength
 from recgan.popularity import HALF_LIVES, log_popularity
-from recgan.training.scoring import Scorer, by_block, by_rows, by_values
+from recgan.training.scoring import WHOLE, Scorer, by_block, by_rows, by_values
 from recgan.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -87,13 +87,26 @@ class ClosedForms:
 
     def __init__(self, histories: Histories, validation: Validation, seed: int) -> None:
         self.histories = histories
-        self.validation = validation
+        self.validation = validation.light()
         self.seed = seed
-        self.transition_counts = cache(partial(linear.transition_counts, histories))
-        """By half-life, computed once."""
-        self.start_vectors = cache(lambda rank: linear.start_vectors(histories, rank, seed))
+        self.transition_counts = lru_cache(maxsize=2)(partial(linear.transition_counts, histories))
+        """By half-life, the last two kept: they are large."""
+        self.start_vectors = cache(self._start_vectors)
         """Leading singular vectors by their number, computed once."""
-        self._factors = cache(self._made_factors)
+        self._leading: linear.Leading | None = None
+        self._tried: set[tuple[float, ...]] = set()
+        """Settings of least squares that were tried: none of them is better than the best so far."""
+
+    def _start_vectors(self, rank: int) -> np.ndarray:
+        return linear.start_vectors(self.histories, rank, self.seed, self._parts(rank))
+
+    def _parts(self, rank: int) -> linear.Leading | None:
+        """The decomposition that serves every rank where it takes long; None where each has one of its own."""
+        if self.histories.n_items <= WHOLE:
+            return None
+        if self._leading is None or len(self._leading.values) < rank:
+            self._leading = linear.leading(self.histories, rank, self.seed)
+        return self._leading
 
     def dense(self) -> Chosen[linear.LowRank]:
         """EASE where the whole spectrum can be had, the low-pass filter where it cannot; the better one in between."""
@@ -117,7 +130,7 @@ class ClosedForms:
         ranks: Sequence[int] = sorted({min(rank, max(most, LOW_PASS[0])) for rank in LOW_PASS})
         tried: list[Chosen[linear.LowRank]] = []
         while ranks:
-            whole = linear.low_pass(self.histories, ranks[-1], self.seed)
+            whole = linear.low_pass(self.histories, ranks[-1], self.seed, parts=self._parts(ranks[-1]))
             for rank in ranks:
                 block = whole.leading(rank)
                 fit = partial(linear.low_pass, rank=rank, seed=self.seed)
@@ -139,20 +152,22 @@ class ClosedForms:
     def first_factors(self) -> Chosen[linear.Factors]:
         """Least squares with the settings that the search begins with."""
         rank = min(FACTORS["rank"] if self._affordable(FACTORS["rank"]) else FACTORS_RANKS[0], self.histories.n_items)
-        return self._factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
+        return self._made_factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
 
     def _changed(self, best: Chosen[linear.Factors], name: str, step: float) -> Chosen[linear.Factors]:
         """The block with one setting changed, or as it is where that leaves what may be tried."""
         settings: dict[str, Any] = dict(best.settings)
         settings[name] = int(settings[name] * step) if name == "rank" else float(f"{settings[name] * step:.4g}")
         least, most = FACTORS_RANKS
-        allowed = least <= settings["rank"] <= min(most, self.histories.n_items)
-        return self._factors(**settings) if allowed and self._affordable(settings["rank"]) else best
+        new = tuple(settings[one] for one in ("rank", "unseen", "ridge")) not in self._tried
+        allowed = new and least <= settings["rank"] <= min(most, self.histories.n_items)
+        return self._made_factors(**settings) if allowed and self._affordable(settings["rank"]) else best
 
     def _affordable(self, rank: float) -> bool:
         return linear.factors_cost(self.histories, rank) <= FACTORS_COST
 
     def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
+        self._tried.add((rank, unseen, ridge))
         block = linear.factors(self.histories, self.start_vectors(rank), unseen=unseen, ridge=ridge)
         fit = partial(_factors, rank=rank, unseen=unseen, ridge=ridge, seed=self.seed)
         return Chosen(fit, block, self._value(by_block(block)), {"rank": rank, "unseen": unseen, "ridge": ridge})
