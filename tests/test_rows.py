@@ -119,4 +119,4 @@ def test_a_users_own_targets_are_found_in_the_sample():
         targets, pool = torch.from_numpy(random.integers(0, 9, (6, 4))), torch.from_numpy(random.integers(0, 9, 12))
         mask = torch.from_numpy(random.random((6, 4)) < 0.6)
         expected = ((targets.unsqueeze(2) == pool) & mask.unsqueeze(2)).any(1)
-        assert torch.equal(losses._own(targets, mask, pool), expected)
+        assert torch.equal(losses.hits(targets, mask, pool), expected)

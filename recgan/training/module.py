@@ -18,7 +18,8 @@ from recgan.errors import TrainingError
 from recgan.networks import Discriminator, Generator
 from recgan.training.batches import Batch
 from recgan.training.rows import RowAdam, RowAverage, Rows
-from recgan.training.softmax import EMBEDDINGS, VECTORS, RankingLoss, without_history
+from recgan.training.slates import SAMPLED, Pool
+from recgan.training.softmax import EMBEDDINGS, UNREACHABLE, VECTORS, RankingLoss, without_history
 
 DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
@@ -204,10 +205,22 @@ class ConditionalGAN(pl.LightningModule):
             Centred item vectors of both, (B, M, D); those drawn carry the gradient of the softmax.
         """
         vectors, centred = self.frozen
-        logits = without_history(self.ranking.in_fashion(wanted @ vectors.T, batch.get("when")), batch)
+        real = centred[batch["targets"]]
+        if self.pool is not None:
+            numbers, added = self.pool.of(wanted)
+            vectors, centred = vectors[numbers], centred[numbers]
+            logits = self.ranking.in_fashion(wanted @ vectors.T, batch.get("when"), numbers) + added
+            logits = logits.masked_fill(losses.hits(batch["items"], batch["mask"], numbers), UNREACHABLE)
+        else:
+            logits = without_history(self.ranking.in_fashion(wanted @ vectors.T, batch.get("when")), batch)
         luck = -torch.empty_like(logits).exponential_().log()  # Gumbel: the largest sums are a draw without repeats
         drawn = (logits.detach() + luck).topk(batch["targets"].shape[1], dim=1).indices
-        return centred[batch["targets"]], losses.straight_through_items(logits, centred, drawn)
+        return real, losses.straight_through_items(logits, centred, drawn)
+
+    @cached_property
+    def pool(self) -> Pool | None:
+        """What slates are drawn from in a large catalogue."""
+        return Pool(self.frozen[0]) if len(self.frozen[0]) > SAMPLED else None
 
     def discriminator_loss(
         self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
