@@ -134,7 +134,7 @@ class RowAverage:
 
     def whole(self) -> dict[str, Tensor]:
         """The averages, all rows up to date."""
-        for name, table in self.tables.items():
+        for name, table in self.tables.items() if self.decayed else ():
             for some in torch.split(torch.arange(len(table), device=table.device), PORTION):
                 self.before(name, some)
             self.known[name].zero_()

@@ -67,9 +67,12 @@ class RankingLoss(nn.Module):
             logits = self.in_fashion(wanted @ vectors.T, when)
             return losses.ranking_loss(without_history(logits, batch), targets, mask, weights)
         pool = self.negatives(wanted.device) if pool is None else pool
-        chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
+        rows, columns = mask.nonzero(as_tuple=True)
+        items = targets[rows, columns]
+        values = (wanted[rows] * vectors[items]).sum(-1)  # only where a target stands: histories differ in length
         if when is not None and self.trend is not None:
-            chosen = chosen + self.trend[when.unsqueeze(1), targets]
+            values = values + self.trend[when[rows], items]
+        chosen = values.new_zeros(mask.shape).index_put((rows, columns), values)  # (B, T)
         rest = self.in_fashion(wanted @ vectors[pool].T, when, pool)
         return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, self.n_items, weights)
 
