@@ -174,7 +174,21 @@ def sampled_ranking_loss(
     Returns:
         A scalar in nats.
     """
-    own = ((targets.unsqueeze(2) == pool) & target_mask.unsqueeze(2)).any(1)  # (B, P)
+    own = hits(targets, target_mask, pool)
     rest = negatives.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
     rest = rest + torch.log(torch.tensor(n_items / len(pool)))
     return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask, weights)
+
+
+def hits(items: Tensor, mask: Tensor, pool: Tensor) -> Tensor:
+    """Which items of a pool (P,) are among each row's own items (B, T) that stand where the mask says, (B, P) bool."""
+    rows, column = mask.nonzero(as_tuple=True)
+    wanted = items[rows, column]
+    items, order = pool.sort()
+    first = torch.searchsorted(items, wanted)
+    often = torch.searchsorted(items, wanted, right=True) - first  # an item may be drawn more than once
+    rows, first = rows.repeat_interleave(often), first.repeat_interleave(often)
+    nth = torch.arange(len(rows), device=pool.device) - (often.cumsum(0) - often).repeat_interleave(often)
+    own = torch.zeros(len(mask), len(pool), dtype=torch.bool, device=pool.device)
+    own[rows, order[first + nth]] = True
+    return own

@@ -9,6 +9,7 @@ from recgan import linear
 from recgan.training import closed
 from recgan.training.closed import ClosedForms
 from recgan.training.data import read_data
+from recgan.training.scoring import by_block
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +31,8 @@ def ranks_tried(forms, monkeypatch, value) -> list[int]:
     """Ranks in the order in which they are tried, where a block is worth what `value` says of its rank."""
     tried = []
 
-    def valued(self, scores):
-        tried.append(scores.__self__.columns.shape[1])
+    def valued(self, scorer):
+        tried.append(scorer.columns.shape[1])
         return value(tried[-1])
 
     monkeypatch.setattr(ClosedForms, "_value", valued)
@@ -58,7 +59,7 @@ def test_a_chosen_low_pass_filter_can_be_fitted_anew(forms, large):
     best = forms.dense()
     again = best.fit(forms.histories)
     np.testing.assert_allclose(again.scores(forms.histories), best.block.scores(forms.histories), atol=1e-3)
-    assert best.value == pytest.approx(forms._value(best.block.scores))
+    assert best.value == pytest.approx(forms._value(by_block(best.block)))
 
 
 @pytest.mark.parametrize(("winner", "name"), [("ease", "regularisation"), ("low_pass", "rank")])
@@ -67,5 +68,5 @@ def test_in_between_both_are_tried_and_the_better_one_is_taken(forms, monkeypatc
     monkeypatch.setattr(closed, "LOW_PASS", (4,))
     wide = linear.ease(linear.spectrum(forms.histories), 20.0).columns.shape[1]
     good = {"ease": lambda rank: rank == wide, "low_pass": lambda rank: rank != wide}[winner]
-    monkeypatch.setattr(ClosedForms, "_value", lambda self, scores: float(good(scores.__self__.columns.shape[1])))
+    monkeypatch.setattr(ClosedForms, "_value", lambda self, scorer: float(good(scorer.columns.shape[1])))
     assert list(forms.dense().settings) == [name]

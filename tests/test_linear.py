@@ -266,3 +266,51 @@ def test_leading_columns_score_like_a_block_of_their_own(histories, rank, seed):
     fold, columns = (random.normal(size=(9, 6)).astype(np.float32) for _ in range(2))
     found = linear.LowRank(fold, columns).leading(rank).scores(histories)
     np.testing.assert_allclose(found, histories.matrix() @ fold[:, :rank] @ columns[:, :rank].T, rtol=1e-4, atol=1e-4)
+
+
+def test_in_blocks_of_rows_the_block_is_the_same(histories, monkeypatch):
+    made = {"transitions": linear.transitions, "neighbours": linear.neighbours}
+    whole = {name: make(histories, keep=6) for name, make in made.items()}
+    monkeypatch.setattr(linear.counts, "BLOCK", 7)
+    for name, make in made.items():
+        rows = make(histories, keep=6).rows
+        assert (rows != whole[name].rows).nnz == 0
+        assert rows.diagonal().sum() == 0.0
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_the_longest_histories_are_cut_where_their_pairs_are_too_many(ordered, monkeypatch):
+    lengths = [1, 3, 5, 10, 40]
+    flat = Histories.from_lists([np.arange(length) for length in lengths], 40)
+    some = Histories(flat.offsets, flat.items, 40, np.arange(len(flat.items)) * 1.0) if ordered else flat
+    assert linear.counts.within(some, 1735) is some
+    for most in (1734, 300, 30, 5):
+        cut = linear.counts.within(some, most)
+        longest = max(length for length in range(1, 41) if sum(min(length, one) ** 2 for one in lengths) <= most)
+        assert cut.lengths.tolist() == [min(longest, one) for one in lengths]
+        for user, length in enumerate(cut.lengths):
+            assert set(cut.of(user)) <= set(some.of(user))
+            assert not ordered or cut.of(user).tolist() == some.of(user).tolist()[-length:]
+    monkeypatch.setattr(linear.counts, "PAIRS", 300)
+    fewer = linear.neighbours(some, keep=40).rows
+    cut = linear.counts.within(some, 300)
+    np.testing.assert_array_equal(fewer.toarray(), linear.neighbours(cut, keep=40).rows.toarray())
+
+
+def test_of_many_interactions_transitions_look_less_far_ahead(histories, monkeypatch):
+    near = linear.transition_counts(histories, reach=2)
+    monkeypatch.setattr(linear.counts, "STEPS", 3 * len(histories.items) - 1)
+    assert (linear.transition_counts(histories) != near).nnz == 0
+
+
+def test_one_decomposition_serves_every_rank(histories):
+    parts = linear.leading(histories, 12, seed=3)
+    whole = linear.low_pass(histories, 12, seed=3)
+    for rank in (4, 12):
+        block = linear.low_pass(histories, rank, seed=3, parts=parts)
+        np.testing.assert_array_equal(block.columns, whole.columns[:, :rank])
+        np.testing.assert_array_equal(block.fold, whole.fold[:, :rank])
+    np.testing.assert_array_equal(linear.start_vectors(histories, 12, 3, parts), linear.start_vectors(histories, 12, 3))
+    table, alone = linear.normalised(histories, 0.5, 0.5).toarray(), linear.leading(histories, 4, seed=3)
+    held = [np.square(table @ some.vectors[:, :4]).sum() for some in (parts, alone)]
+    assert held[0] >= held[1] - 1e-4  # the first columns of more are at least as good as the few alone

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 from recgan.networks import PreferenceEncoder
 from recgan.preferences import Preferences, of_users
+from recgan.training import preferences
 from recgan.training.preferences import draw, fit_preferences, some_of, typical
 
 N_ITEMS, N_GROUPS = 60, 4
@@ -241,3 +244,15 @@ def test_a_stated_category_is_a_reason(model):
     assert not lists["reason"][~liked].str.contains("You said").any()
     shown = model.recommend(history=[4, 8], preferences={"categories": ["group 2"]}, explain=True)
     assert not shown["reason"].str.contains("You said").any()
+
+
+def test_a_sample_of_everything_is_the_whole_catalogue(model, monkeypatch):
+    blocks, histories = model._blocks, model._histories
+    drawn = draw(histories.take(np.arange(20)), FLAGS, np.random.default_rng(0))
+    first = dataclasses.replace(drawn, targets=drawn.targets[:, :1], mask=drawn.mask[:, :1])
+    vectors = blocks.generator.item_vectors()
+    encoder = PreferenceEncoder(FLAGS.shape[1], blocks.generator.mean.in_features, 8)
+    whole = preferences._loss(blocks, encoder, first, vectors)
+    monkeypatch.setattr(preferences, "WHOLE", 0)
+    monkeypatch.setattr(torch, "randint", lambda n_items, size: torch.arange(n_items))
+    torch.testing.assert_close(preferences._loss(blocks, encoder, first, vectors), whole)

@@ -18,7 +18,7 @@ from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
 from recgan.popularity import Trend
 from recgan.ranking import Query, Ranker, Weights
-from recgan.training import closed, phases, short
+from recgan.training import closed, phases, short, slates
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
@@ -185,7 +185,9 @@ def test_the_game_takes_the_time_of_the_first_target(histories):
     assert found[0] != found[1]
 
 
-def test_generated_slates_follow_the_softmax_and_hold_nothing_known(histories):
+@pytest.mark.parametrize("sampled", [30_000, 0])
+def test_generated_slates_follow_the_softmax_and_hold_nothing_known(histories, sampled, monkeypatch):
+    monkeypatch.setattr("recgan.training.module.SAMPLED", sampled)
     some, batch = stirred(module()), batch_of(histories)
     vectors, wanted = some.generator.centred_vectors(), some.generator.wanted(torch.randn(1, 16))
     batch = {
@@ -206,6 +208,21 @@ def test_generated_slates_follow_the_softmax_and_hold_nothing_known(histories):
     pairs.fill_diagonal_(0.0)
     assert (first / 4000 - chance).abs().max() < 0.03
     assert (both / 4000 - pairs).abs().max() < 0.03
+
+
+def test_a_pool_stands_for_the_whole_catalogue(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(slates, "LIKELIEST", 3)
+    monkeypatch.setattr(slates, "SAMPLE", 8)
+    vectors, wanted = torch.randn(N, 4), torch.randn(2, 4)
+    logits, pool = wanted @ vectors.T, slates.Pool(vectors)
+    best, sums = logits.topk(3).indices, []
+    for _ in range(3000):
+        numbers, added = pool.of(wanted)
+        assert torch.isin(best, numbers).all()
+        assert torch.equal(added[0, torch.isin(numbers, best[0])], torch.zeros(3))
+        sums.append((wanted @ vectors[numbers].T + added).exp().sum(1))
+    torch.testing.assert_close(torch.stack(sums).mean(0), logits.exp().sum(1), rtol=0.03, atol=0.0)
 
 
 def fashion(n_users: int, seed: int, days: int = 40) -> pd.DataFrame:
@@ -598,7 +615,7 @@ def test_least_squares_climb_from_where_they_start(interactions, monkeypatch):
     validation = validation_of(Histories.from_frame(interactions[["user_id", "item_id"]], users, items))
     forms = ClosedForms(validation.query.histories, validation, seed=0)
     found = forms.factors()
-    assert found.value >= forms._factors(32, 0.2, 6.0).value
+    assert found.value >= forms._made_factors(32, 0.2, 6.0).value
     np.testing.assert_array_equal(found.fit(validation.query.histories).columns, found.block.columns)
     monkeypatch.setattr(closed, "FACTORS_COST", 0.0)
     assert ClosedForms(validation.query.histories, validation, seed=0).factors().settings["rank"] <= 32

@@ -3,11 +3,22 @@
 from recgan.linear.blocks import LowRank, SparseRows
 from recgan.linear.counts import largest, neighbours, normalised, transition_counts, transitions
 from recgan.linear.factors import Factors, factors, factors_cost
-from recgan.linear.spectral import FULL_SPECTRUM, Spectrum, ease, low_pass, order_vectors, spectrum, start_vectors
+from recgan.linear.spectral import (
+    FULL_SPECTRUM,
+    Leading,
+    Spectrum,
+    ease,
+    leading,
+    low_pass,
+    order_vectors,
+    spectrum,
+    start_vectors,
+)
 
 __all__ = [
     "FULL_SPECTRUM",
     "Factors",
+    "Leading",
     "LowRank",
     "SparseRows",
     "Spectrum",
@@ -15,6 +26,7 @@ __all__ = [
     "factors",
     "factors_cost",
     "largest",
+    "leading",
     "low_pass",
     "neighbours",
     "normalised",

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 ENTRIES = 8_000_000
 """Most entries of the rows together, where `keep` is left open."""
 
+PAIRS = 4_000_000_000
+"""Most pairs of items of one user, those of all users together, that `neighbours` counts."""
+
+STEPS = 100_000_000
+"""Most pairs that `transition_counts` counts: of more interactions it looks less far ahead."""
+
 BLOCK = 1024
 
 
@@ -28,6 +34,8 @@ def neighbours(
     keep: int | None = None,
 ) -> SparseRows:
     """Co-occurrence counts for histories without order, with the sizes of users and items divided out.
+
+    The cost of a user is the square of the history's length; where all that is too much, the longest histories are cut.
 
     `sum over users of 1[i and j] / n_u^user_power`, divided by `(n_i + shrinkage)^from_power` and
     `(n_j + shrinkage)^to_power`; the linear filter of GF-CF (Shen et al., CIKM 2021) has the powers 1, .5 and .5, the
@@ -46,6 +54,7 @@ def neighbours(
     """
     from scipy.sparse import vstack
 
+    histories = within(histories, PAIRS)
     left = normalised(histories, 0.0, from_power, shrinkage).T.tocsr()
     right = normalised(histories, user_power, to_power, shrinkage)
     keep = keep or kept_entries(histories.n_items)
@@ -56,6 +65,29 @@ def neighbours(
         part.data[rows == part.indices] = 0.0
         blocks.append(largest(part, keep))
     return SparseRows(vstack(blocks, format="csr"))
+
+
+def within(histories: Histories, most_pairs: int) -> Histories:
+    """The histories, the longest of them cut to as many items as leave so many pairs: the newest, or random ones.
+
+    Args:
+        histories: interactions of U users.
+        most_pairs: sum of the squares of the lengths that is allowed.
+
+    Returns:
+        The same object where nothing is cut.
+    """
+    lengths = histories.lengths
+    if np.square(lengths, dtype=np.float64).sum() <= most_pairs:
+        return histories
+    low, high = 1, int(lengths.max())
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = np.square(np.minimum(lengths, middle), dtype=np.float64).sum() <= most_pairs
+        low, high = (middle, high) if fits else (low, middle)
+    rows = np.arange(len(histories.items))
+    keys = -rows if histories.ordered else np.random.default_rng(0).random(len(rows))
+    return histories.part(histories.ranks(keys) < low)
 
 
 def normalised(histories: Histories, user_power: float, item_power: float, shrinkage: float = 0.0) -> csr_matrix:
@@ -92,7 +124,7 @@ def transition_counts(
 
     Args:
         histories: training interactions, oldest first.
-        reach: longest gap in steps.
+        reach: longest gap in steps; shorter where that would be more than `STEPS` pairs.
         gap_decay: weight lost with every step of the gap, in (0, 1].
         user_power: how strongly the length of a user's history is divided out.
         half_life: days after which a transition counts half, measured from the newest interaction; None: all alike.
@@ -107,6 +139,7 @@ def transition_counts(
     if histories.weights is not None:
         weight = weight * histories.weights
     parts = [csr_matrix((histories.n_items, histories.n_items), dtype=np.float64)]
+    reach = min(reach, max(1, STEPS // max(1, len(items))))
     for gap in range(1, min(reach, int(histories.lengths.max(initial=0)) - 1) + 1):
         same = users[gap:] == users[:-gap]
         pairs = (items[:-gap][same], items[gap:][same])
@@ -142,14 +175,19 @@ def transitions(
     Returns:
         The block, with at most N x keep entries.
     """
+    from scipy.sparse import vstack
+
     forward = transition_counts(histories) if counts is None else counts
-    both = (forward + backward * forward.T).tocsr()
-    both.setdiag(0)
-    both.eliminate_zeros()
+    behind, keep = forward.T.tocsr(), keep or kept_entries(histories.n_items)
     popularity = histories.counts() + shrinkage
-    rows = np.repeat(np.arange(histories.n_items), np.diff(both.indptr))
-    both.data = both.data / (popularity[rows] ** from_power * popularity[both.indices] ** to_power)
-    return SparseRows(largest(both.astype(np.float32), keep or kept_entries(histories.n_items)), history_decay)
+    blocks = []
+    for start in range(0, histories.n_items, BLOCK):
+        both = (forward[start : start + BLOCK] + backward * behind[start : start + BLOCK]).tocsr()
+        rows = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr)) + start
+        both.data = both.data / (popularity[rows] ** from_power * popularity[both.indices] ** to_power)
+        both.data[rows == both.indices] = 0.0
+        blocks.append(largest(both.astype(np.float32), keep))
+    return SparseRows(vstack(blocks, format="csr"), history_decay)
 
 
 def kept_entries(n_items: int) -> int:

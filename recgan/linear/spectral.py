@@ -93,7 +93,25 @@ def ease(parts: Spectrum, regularisation: float) -> LowRank:
     return LowRank(fold.astype(np.float32), (fold / diagonal[:, None]).astype(np.float32))
 
 
-def start_vectors(histories: Histories, dim: int, seed: int = 0) -> np.ndarray:
+@dataclass(frozen=True)
+class Leading:
+    """Leading part of the singular value decomposition of the interactions over the roots of all counts.
+
+    Args:
+        values: singular values, (R,) float32, descending.
+        vectors: right singular vectors, (N, R) float32.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+
+
+def leading(histories: Histories, rank: int, seed: int = 0) -> Leading:
+    """What `start_vectors` and `low_pass` are made of, so that one decomposition may serve many."""
+    return Leading(*_leading(normalised(histories, 0.5, 0.5), rank, seed))
+
+
+def start_vectors(histories: Histories, dim: int, seed: int = 0, parts: Leading | None = None) -> np.ndarray:
     """Starting values of the item vectors: leading right singular vectors of the normalised interactions.
 
     Interactions are divided by the roots of the user's and the item's counts, so that neither heavy users nor popular
@@ -103,16 +121,23 @@ def start_vectors(histories: Histories, dim: int, seed: int = 0) -> np.ndarray:
         histories: training interactions of U users over N items.
         dim: length D of the vectors.
         seed: of the iteration's start and of the small noise that fills missing columns.
+        parts: of the same histories, of which the first `dim` columns are read; None decomposes anew.
 
     Returns:
         Unit vectors, (N, D) float32.
     """
-    singular, vectors = _leading(normalised(histories, 0.5, 0.5), dim, seed)
-    return _unit_rows(vectors * singular, dim, seed)
+    parts = leading(histories, dim, seed) if parts is None else parts
+    return _unit_rows(parts.vectors[:, :dim] * parts.values[:dim], dim, seed)
 
 
 def low_pass(
-    histories: Histories, rank: int, seed: int = 0, *, user_power: float = 0.5, item_power: float = 0.5
+    histories: Histories,
+    rank: int,
+    seed: int = 0,
+    *,
+    user_power: float = 0.5,
+    item_power: float = 0.5,
+    parts: Leading | None = None,
 ) -> LowRank:
     """The ideal low-pass filter of GF-CF (Shen et al., CIKM 2021): `score = r D_I^-b V V' D_I^b` for a history r.
 
@@ -125,13 +150,15 @@ def low_pass(
         seed: of the iteration's start.
         user_power: a, how strongly the lengths of histories are divided out.
         item_power: b, how strongly the popularity of items is divided out.
+        parts: of the same histories, for powers of .5; its first `rank` columns are read. None decomposes anew.
 
     Returns:
         The block, with at most `rank` columns.
     """
     size = np.maximum(histories.matrix().getnnz(axis=0), 1.0)[:, None] ** item_power
-    singular, vectors = _leading(normalised(histories, user_power, item_power), rank, seed)
-    vectors = vectors[:, singular > 1e-5 * singular[0]]
+    if parts is None:
+        parts = Leading(*_leading(normalised(histories, user_power, item_power), rank, seed))
+    vectors = parts.vectors[:, :rank][:, parts.values[:rank] > 1e-5 * parts.values[0]]
     return LowRank((vectors / size).astype(np.float32), (vectors * size).astype(np.float32))
 
 

@@ -2,6 +2,7 @@
 
 from recgan.ranking.arranging import Dial, arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights, fading
+from recgan.ranking.catalogue import Catalogue
 from recgan.ranking.limits import Classes, Pins
 from recgan.ranking.near import Near, Search
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
@@ -12,6 +13,7 @@ __all__ = [
     "CELLS",
     "SCORED_WHOLE",
     "Blocks",
+    "Catalogue",
     "Classes",
     "Dial",
     "Judge",

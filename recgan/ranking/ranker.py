@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 WORTH = 8
 """Items by the depth of a search, from which on an approximate search is asked at all."""
+AT_ONCE = 128
+"""Users of one portion, at least: as many as share one reading of the item vectors."""
 SCORED_WHOLE = 1_000_000
 """Catalogues up to this size are scored whole: as exact as FAISS's flat search, and measured to be faster."""
 
@@ -68,7 +70,7 @@ class Ranker:
         scores = np.full((len(query.histories), n), -np.inf)
         load = query.histories.lengths + query.blocked.lengths
         order = np.argsort(load, kind="stable")
-        chunk = max(1, min(512, CELLS // max(n_items, 1)))
+        chunk = max(AT_ONCE, min(512, CELLS // max(n_items, 1)))
         for start in range(0, len(order), chunk):
             rows = order[start : start + chunk]
             found, relevance = self._rank_chunk(query.take(rows), n)

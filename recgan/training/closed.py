@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from recgan import linear
 from recgan.histories import Histories, Strength
 from recgan.popularity import HALF_LIVES, log_popularity
-from recgan.ranking import top_items
+from recgan.training.scoring import WHOLE, Scorer, by_block, by_rows, by_values
 from recgan.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from recgan.training.data import Data
 
 Block = TypeVar("Block")
-Scores = Callable[[Histories], np.ndarray]
 
 REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
 EASE_ITEMS = 20_000
@@ -88,13 +87,26 @@ class ClosedForms:
 
     def __init__(self, histories: Histories, validation: Validation, seed: int) -> None:
         self.histories = histories
-        self.validation = validation
+        self.validation = validation.light()
         self.seed = seed
-        self.transition_counts = cache(partial(linear.transition_counts, histories))
-        """By half-life, computed once."""
-        self.start_vectors = cache(lambda rank: linear.start_vectors(histories, rank, seed))
+        self.transition_counts = lru_cache(maxsize=2)(partial(linear.transition_counts, histories))
+        """By half-life, the last two kept: they are large."""
+        self.start_vectors = cache(self._start_vectors)
         """Leading singular vectors by their number, computed once."""
-        self._factors = cache(self._made_factors)
+        self._leading: linear.Leading | None = None
+        self._tried: set[tuple[float, ...]] = set()
+        """Settings of least squares that were tried: none of them is better than the best so far."""
+
+    def _start_vectors(self, rank: int) -> np.ndarray:
+        return linear.start_vectors(self.histories, rank, self.seed, self._parts(rank))
+
+    def _parts(self, rank: int) -> linear.Leading | None:
+        """The decomposition that serves every rank where it takes long; None where each has one of its own."""
+        if self.histories.n_items <= WHOLE:
+            return None
+        if self._leading is None or len(self._leading.values) < rank:
+            self._leading = linear.leading(self.histories, rank, self.seed)
+        return self._leading
 
     def dense(self) -> Chosen[linear.LowRank]:
         """EASE where the whole spectrum can be had, the low-pass filter where it cannot; the better one in between."""
@@ -107,7 +119,7 @@ class ClosedForms:
 
     def _ease(self) -> Chosen[linear.LowRank]:
         parts = linear.spectrum(self.histories, seed=self.seed)
-        values = {lam: self._value(linear.ease(parts, lam).scores) for lam in REGULARISATIONS}
+        values = {lam: self._value(by_block(linear.ease(parts, lam))) for lam in REGULARISATIONS}
         best = max(values, key=lambda lam: values[lam])
         fit = partial(_ease, regularisation=best, seed=self.seed)
         return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
@@ -118,11 +130,11 @@ class ClosedForms:
         ranks: Sequence[int] = sorted({min(rank, max(most, LOW_PASS[0])) for rank in LOW_PASS})
         tried: list[Chosen[linear.LowRank]] = []
         while ranks:
-            whole = linear.low_pass(self.histories, ranks[-1], self.seed)
+            whole = linear.low_pass(self.histories, ranks[-1], self.seed, parts=self._parts(ranks[-1]))
             for rank in ranks:
                 block = whole.leading(rank)
                 fit = partial(linear.low_pass, rank=rank, seed=self.seed)
-                tried.append(Chosen(fit, block, self._value(block.scores), {"rank": rank}))
+                tried.append(Chosen(fit, block, self._value(by_block(block)), {"rank": rank}))
             best = max(tried, key=lambda one: one.value)
             twice = 2 * ranks[-1]
             ranks = [twice] if best is tried[-1] and twice <= min(most, self.histories.n_items) else []
@@ -140,23 +152,25 @@ class ClosedForms:
     def first_factors(self) -> Chosen[linear.Factors]:
         """Least squares with the settings that the search begins with."""
         rank = min(FACTORS["rank"] if self._affordable(FACTORS["rank"]) else FACTORS_RANKS[0], self.histories.n_items)
-        return self._factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
+        return self._made_factors(int(rank), FACTORS["unseen"], FACTORS["ridge"])
 
     def _changed(self, best: Chosen[linear.Factors], name: str, step: float) -> Chosen[linear.Factors]:
         """The block with one setting changed, or as it is where that leaves what may be tried."""
         settings: dict[str, Any] = dict(best.settings)
         settings[name] = int(settings[name] * step) if name == "rank" else float(f"{settings[name] * step:.4g}")
         least, most = FACTORS_RANKS
-        allowed = least <= settings["rank"] <= min(most, self.histories.n_items)
-        return self._factors(**settings) if allowed and self._affordable(settings["rank"]) else best
+        new = tuple(settings[one] for one in ("rank", "unseen", "ridge")) not in self._tried
+        allowed = new and least <= settings["rank"] <= min(most, self.histories.n_items)
+        return self._made_factors(**settings) if allowed and self._affordable(settings["rank"]) else best
 
     def _affordable(self, rank: float) -> bool:
         return linear.factors_cost(self.histories, rank) <= FACTORS_COST
 
     def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
+        self._tried.add((rank, unseen, ridge))
         block = linear.factors(self.histories, self.start_vectors(rank), unseen=unseen, ridge=ridge)
         fit = partial(_factors, rank=rank, unseen=unseen, ridge=ridge, seed=self.seed)
-        return Chosen(fit, block, self._value(block.scores), {"rank": rank, "unseen": unseen, "ridge": ridge})
+        return Chosen(fit, block, self._value(by_block(block)), {"rank": rank, "unseen": unseen, "ridge": ridge})
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""
@@ -173,7 +187,7 @@ class ClosedForms:
         tried = []
         for life in HALF_LIVES if self.histories.clock else (None,):
             scores = log_popularity(self.histories, life)
-            value = self._value(partial(_same_for_all, scores))
+            value = self._value(by_values(scores))
             tried.append(Chosen(partial(log_popularity, half_life=life), scores, value, {"half_life": life}))
         return max(tried, key=lambda one: one.value)
 
@@ -200,14 +214,12 @@ class ClosedForms:
         block: linear.SparseRows,
         settings: Mapping[str, float | None],
     ) -> Chosen[linear.SparseRows]:
-        return Chosen(fit, block, self._value(lambda histories: block.scores(histories).toarray()), settings)
+        return Chosen(fit, block, self._value(by_rows(block)), settings)
 
-    def _value(self, scores: Scores) -> float:
+    def _value(self, scorer: Scorer) -> float:
         """Validation metric of lists made of these scores alone."""
-        validation, rows = self.validation, []
-        for query in validation.portions():
-            dense = np.asarray(scores(query.histories), np.float32)
-            rows.append(top_items(query.mask(dense), validation.k)[0])
+        validation = self.validation
+        rows = [scorer(query).best(validation.k) for query in validation.portions()]
         return float(validation.values(np.concatenate(rows)).mean()) if rows else 0.0
 
 
@@ -259,7 +271,3 @@ def _transitions(
 ) -> linear.SparseRows:
     counts = linear.transition_counts(histories, half_life=half_life) if counts is None else counts
     return linear.transitions(histories, counts=counts, **settings)
-
-
-def _same_for_all(scores: np.ndarray, histories: Histories) -> np.ndarray:
-    return np.tile(scores, (len(histories), 1))

@@ -15,6 +15,7 @@ from recgan.config import Config
 from recgan.networks import Discriminator, Generator
 from recgan.ranking import ABSENT, CELLS, Blocks, top_items
 from recgan.training.batches import alike
+from recgan.training.scoring import WHOLE
 from recgan.training.validation import Validation
 
 MOST_USERS = 256
@@ -35,7 +36,7 @@ class Cases:
         real: held-out items that are alike, (B, M) int64, -1 behind the end.
         noise: one draw a user, (B, 1, Z) float32.
         luck: Gumbel noise, (B, N) float32.
-        space: centred item vectors in which real and generated slates are compared, (N, D) float64.
+        space: centred item vectors in which real and generated slates are compared, (N, D), float64 for few items.
         popularity: of the items, (N,) float64.
     """
 
@@ -59,7 +60,7 @@ class Cases:
         numbers, there = slates.window(np.arange(len(slates)), slate_size)
         noise = random.standard_normal((len(some), 1, blocks.noise.shape[1])).astype(np.float32)
         luck = random.gumbel(size=(len(some), n_items)).astype(np.float32)
-        space = blocks.generator.centred_vectors().numpy().astype(np.float64)
+        space = _precise(blocks.generator.centred_vectors())
         real = np.where(there, numbers, ABSENT)
         return cls(some, real, noise, luck, space, np.asarray(blocks.popularity, np.float64))
 
@@ -141,10 +142,13 @@ class Diagnostics:
         logits = (generator.wanted(condition) @ vectors.T).numpy()
         gap = fidelity.condition_gap(logits, users, self.cases.real[users, places], self.seed)
         bank = torch.from_numpy(self.blocks.noise[:NOISE_DRAWS])
-        varied = fidelity.noise_sensitivity(
-            generator.wanted(condition[:NOISE_USERS], bank).numpy(), vectors.numpy().astype(np.float64)
-        )
+        varied = fidelity.noise_sensitivity(generator.wanted(condition[:NOISE_USERS], bank).numpy(), _precise(vectors))
         return {"condition_gap": gap, "noise_cosine": varied["cosine"], "noise_jaccard": varied["jaccard"]}
+
+
+def _precise(vectors: torch.Tensor) -> np.ndarray:
+    """The same in float64, where that is no large table."""
+    return np.asarray(vectors.numpy(), np.float64 if len(vectors) <= WHOLE else np.float32)
 
 
 def generated(blocks: Blocks, generator: Generator, condition: torch.Tensor, cases: Cases) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import signal
 import threading
@@ -109,6 +110,7 @@ class Watch(Notes):
         self.weights = weights
         self.patience = patience
         self.value = 0.0
+        self.state: State = {}
         self.best = -1.0
         self.best_epoch = 0
 
@@ -124,7 +126,7 @@ class Watch(Notes):
 
     def measured(self, served: Generator) -> dict[str, float]:
         """Its validation metrics, whose mean decides."""
-        found = self.measure(served)
+        found, self.state = self.measure(served), served.state_dict()
         self.value = sum(found.values()) / len(found)
         return found
 
@@ -132,17 +134,18 @@ class Watch(Notes):
         """Keep the best, and stop when nothing better has come for long."""
         if self.value > self.best:
             self.best, self.best_epoch = self.value, epoch
-            self.best_state = {name: value.clone().cpu() for name, value in module.average.items()}
+            self.best_state = self.state
         return epoch - self.best_epoch >= self.patience or super().enough(epoch, module)
 
 
 def served_copy(generator: Generator, state: State) -> Generator:
     """A copy of a generator on the CPU with other weights, in evaluation mode."""
-    import copy
-
-    served = copy.deepcopy(generator).cpu()
-    served.load_state_dict({name: value.cpu() for name, value in state.items()})
-    return served.eval().requires_grad_(False)
+    others = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+    known: dict[int, Any] = {
+        id(value): torch.nn.Parameter(others[name]) for name, value in generator.named_parameters()
+    }
+    known |= {id(value): others[name] for name, value in generator.named_buffers()}
+    return copy.deepcopy(generator, known).eval().requires_grad_(False)
 
 
 def run_phase(

@@ -15,14 +15,18 @@ from torch import Tensor
 from recgan import losses
 from recgan.config import Config
 from recgan.errors import TrainingError
-from recgan.networks import Discriminator, Generator, SequenceEncoder
+from recgan.networks import Discriminator, Generator
 from recgan.training.batches import Batch
+from recgan.training.rows import RowAdam, RowAverage, Rows
+from recgan.training.slates import SAMPLED, Pool
+from recgan.training.softmax import EMBEDDINGS, UNREACHABLE, VECTORS, RankingLoss, without_history
 
-UNREACHABLE = -1e4
 DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
 NEGATIVES = 1024
 """Items that the set likelihood tells a slate from."""
+MANY_ITEMS = 16
+"""Items by the negatives of a step from which on only the rows that a step reads are moved."""
 EXPLODED = 1e6
 """Loss beyond which a run is not going anywhere; a sound one stays below a hundred."""
 Phase = Literal["ranking", "game"]
@@ -61,7 +65,6 @@ class ConditionalGAN(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.trend: Tensor | None
         ranks = phase == "ranking"
         self.generator = generator.train(ranks).requires_grad_(ranks)
         self.generator.variation.requires_grad_(not ranks)
@@ -72,12 +75,13 @@ class ConditionalGAN(pl.LightningModule):
         self.phase = phase
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.full_softmax = full_softmax
         self.seconds = seconds
-        self.register_buffer("trend", trend, persistent=False)
+        self.ranking = RankingLoss(self.generator, full_softmax, config.n_negatives, trend)
         self.began: float | None = None
         self.n_steps = max(1, n_steps)
         self.steps = 0
+        self.by_rows = ranks and not full_softmax and len(generator.vectors) >= MANY_ITEMS * config.n_negatives
+        self.rows: dict[str, Rows] = {}
         self.average = {name: value.detach().clone() for name, value in generator.state_dict().items()}
         self.totals: dict[str, float] = {}
         self.counted = 0
@@ -85,16 +89,40 @@ class ConditionalGAN(pl.LightningModule):
         self.batch: Batch = {}
         self.checkpoint = "none, as Config(checkpoint_dir=...) was not set"
 
+    @property
+    def trend(self) -> Tensor | None:
+        """Log popularity at the moments that batches name, (M, N)."""
+        return self.ranking.trend
+
+    @property
+    def tables(self) -> dict[str, torch.nn.Parameter]:
+        """The tables of item vectors of which only some rows are moved in a step, by name; none for few items."""
+        names = (VECTORS, EMBEDDINGS) if self.by_rows else ()
+        return {name: value for name, value in self.generator.named_parameters() if name in names}
+
+    @property
+    def average(self) -> dict[str, Tensor]:
+        """The running average of the generator's weights, by their names in its state."""
+        return self._averages if self._row_average is None else self._row_average.whole()
+
+    @average.setter
+    def average(self, averages: dict[str, Tensor]) -> None:
+        self._averages = averages
+        self._row_average = RowAverage(self.tables, averages) if self.by_rows else None
+
     def on_train_epoch_start(self) -> None:
         """Count the epochs, those before a resumption too."""
         self.epoch += 1
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW for the generator; Adam with betas (0, .99) for the discriminator."""
-        trained = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
+        """AdamW for the generator, row-wise for its large tables; Adam with betas (0, .99) for the discriminator."""
+        named = self.generator.named_parameters()
+        trained = [value for name, value in named if value.requires_grad and name not in self.tables]
         optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(trained, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
         ]
+        if self.by_rows:
+            optimizers.append(RowAdam(self.tables.values(), self.learning_rate, self.weight_decay))
         if self.discriminator is not None:
             playing = [parameter for parameter in self.discriminator.parameters() if parameter.requires_grad]
             rate = self.config.discriminator_learning_rate
@@ -105,13 +133,13 @@ class ConditionalGAN(pl.LightningModule):
         """One ranking step, or one step of each player."""
         self.batch = batch
         optimizers = self.optimizers()
-        generator, *rest = optimizers if isinstance(optimizers, list) else [optimizers]
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        own, rest = optimizers[: 1 + self.by_rows], optimizers[1 + self.by_rows :]
         found = self.game_losses(batch, *rest) if self.phase == "game" else {"ranking": self.ranking_loss(batch)}
         weights = {"adversarial": self.config.adversarial_weight}
-        own = [weights.get(name, 1.0) * loss for name, loss in found.items() if name != "discriminator"]
-        total = torch.stack(own).sum()
-        self._decay(generator)
-        self._descend(generator, total, self.generator, "generator")
+        parts = [weights.get(name, 1.0) * loss for name, loss in found.items() if name != "discriminator"]
+        self._decay(own)
+        self._descend(own, torch.stack(parts).sum(), self.generator, "generator")
         self._average()
         self.counted += 1
         for name, loss in found.items():
@@ -131,44 +159,10 @@ class ConditionalGAN(pl.LightningModule):
 
     def ranking_loss(self, batch: Batch) -> Tensor:
         """Softmax over the catalogue for every target, with the noise-free vector."""
-        generator = self.generator
-        if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
-            states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
-            targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
-            there = torch.ones_like(targets, dtype=torch.bool)
-            when = batch["when"][batch["mask"]] if self.trend is not None else None
-            weights = batch["target_weights"][batch["mask"]].unsqueeze(1) if "target_weights" in batch else None
-            return self._softmax(generator.wanted(states), targets, there, None, when, weights)
-        condition = generator.condition(batch["items"], batch["mask"])
-        targets, mask = batch["targets"], batch["target_mask"]
-        weights = batch.get("target_weights")
-        return self._softmax(generator.wanted(condition), targets, mask, batch, batch.get("when"), weights)
-
-    def _softmax(
-        self,
-        wanted: Tensor,
-        targets: Tensor,
-        mask: Tensor,
-        batch: Batch | None,
-        when: Tensor | None,
-        weights: Tensor | None,
-    ) -> Tensor:
-        vectors = self.generator.item_vectors()
-        if self.full_softmax:
-            logits = self._in_fashion(wanted @ vectors.T, when)
-            return losses.ranking_loss(_without_history(logits, batch), targets, mask, weights)
-        pool = torch.randint(len(vectors), (self.config.n_negatives,), device=wanted.device)
-        chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1)  # (B, 1, D) x (B, T, D) -> (B, T)
-        if when is not None and self.trend is not None:
-            chosen = chosen + self.trend[when.unsqueeze(1), targets]
-        rest = self._in_fashion(wanted @ vectors[pool].T, when, pool)
-        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors), weights)
-
-    def _in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
-        """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""
-        if when is None or self.trend is None:
-            return logits
-        return logits + (self.trend if pool is None else self.trend[:, pool])[when]
+        if not self.by_rows:
+            return self.ranking(batch)  # type: ignore[no-any-return]
+        loss, self.rows = self.ranking.by_rows(batch)
+        return loss
 
     def game_losses(self, batch: Batch, optimizer: Any = None) -> dict[str, Tensor]:
         """What the variation minimises: one draw must explain a slate of items that are alike, and be taken for real.
@@ -191,7 +185,7 @@ class ConditionalGAN(pl.LightningModule):
         real, fake, there = *self.slates(wanted[:, 0], batch), batch["target_mask"]
         loss = self.discriminator_loss(judge, condition, real, fake.detach(), there)
         if optimizer is not None:
-            self._descend(optimizer, loss, judge, "discriminator")
+            self._descend([optimizer], loss, judge, "discriminator")
         judge.requires_grad_(False)
         logits_of = [judge.realism(condition, slates, there) for slates in (real, fake)]
         found["adversarial"] = losses.generator_loss(kind, *logits_of)
@@ -211,10 +205,22 @@ class ConditionalGAN(pl.LightningModule):
             Centred item vectors of both, (B, M, D); those drawn carry the gradient of the softmax.
         """
         vectors, centred = self.frozen
-        logits = _without_history(self._in_fashion(wanted @ vectors.T, batch.get("when")), batch)
+        real = centred[batch["targets"]]
+        if self.pool is not None:
+            numbers, added = self.pool.of(wanted)
+            vectors, centred = vectors[numbers], centred[numbers]
+            logits = self.ranking.in_fashion(wanted @ vectors.T, batch.get("when"), numbers) + added
+            logits = logits.masked_fill(losses.hits(batch["items"], batch["mask"], numbers), UNREACHABLE)
+        else:
+            logits = without_history(self.ranking.in_fashion(wanted @ vectors.T, batch.get("when")), batch)
         luck = -torch.empty_like(logits).exponential_().log()  # Gumbel: the largest sums are a draw without repeats
         drawn = (logits.detach() + luck).topk(batch["targets"].shape[1], dim=1).indices
-        return centred[batch["targets"]], losses.straight_through_items(logits, centred, drawn)
+        return real, losses.straight_through_items(logits, centred, drawn)
+
+    @cached_property
+    def pool(self) -> Pool | None:
+        """What slates are drawn from in a large catalogue."""
+        return Pool(self.frozen[0]) if len(self.frozen[0]) > SAMPLED else None
 
     def discriminator_loss(
         self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
@@ -234,20 +240,27 @@ class ConditionalGAN(pl.LightningModule):
         when = batch["when"].unsqueeze(1) if self.trend is not None else None  # (B, 1), for every draw
         pool = torch.randint(len(vectors), (NEGATIVES,), device=wanted.device)
         pool = torch.unique(torch.cat([pool, batch["targets"].flatten()]))
-        return self._in_fashion(wanted @ vectors[pool].T, when, pool), torch.searchsorted(pool, batch["targets"])
+        return self.ranking.in_fashion(wanted @ vectors[pool].T, when, pool), torch.searchsorted(pool, batch["targets"])
 
     def _noise(self, users: int) -> Tensor:
         return torch.randn(users, DRAWS, self.generator.noise_dim, device=self.device)
 
-    def _descend(self, optimizer: Any, loss: Tensor, network: torch.nn.Module, name: str) -> None:
+    def _descend(self, optimizers: list[Any], loss: Tensor, network: torch.nn.Module, name: str) -> None:
         if not torch.isfinite(loss) or loss.abs() > EXPLODED:
             raise TrainingError(self._stopped(f"the {name}'s loss is {float(loss.detach()):.6g}"))
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         self.manual_backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_norm)
+        leaves = [*network.parameters(), *(some.values for some in self.rows.values())]
+        norm = torch.nn.utils.clip_grad_norm_(leaves, self.config.clip_norm)
         if not torch.isfinite(norm):
             raise TrainingError(self._stopped(f"the {name}'s gradient is {float(norm):.6g} long"))
-        optimizer.step()
+        for table, some in self.rows.items():
+            some.hand_over()
+            if self._row_average is not None:
+                self._row_average.before(table, some.numbers)
+        for optimizer in optimizers:
+            optimizer.step()
 
     def _stopped(self, what: str) -> str:
         users = len(next(iter(self.batch.values()), ()))
@@ -257,27 +270,21 @@ class ConditionalGAN(pl.LightningModule):
             "learning rate, or look for extreme values in the data"
         )
 
-    def _decay(self, optimizer: Any) -> None:
+    def _decay(self, optimizers: list[Any]) -> None:
         """Cosine decay of the generator's learning rate over the planned steps, or the time."""
         share = self.progress()
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = group.setdefault("first_lr", group["lr"]) * 0.5 * (1.0 + math.cos(math.pi * share))
         self.steps += 1
 
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.config.ema_decay, (1.0 + self.steps) / (10.0 + self.steps))
+        if self._row_average is not None:
+            self._row_average.step(decay)
         for name, value in self.generator.state_dict().items():
-            self.average[name].lerp_(value.to(self.average[name].device), 1.0 - decay)
-
-
-def _without_history(logits: Tensor, batch: Batch | None) -> Tensor:
-    """The condition's own items are no candidates: (B, N) with those set to a large negative value."""
-    if batch is None:
-        return logits
-    rows = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(batch["items"])[batch["mask"]]
-    value = torch.full((1,), UNREACHABLE, device=logits.device)
-    return logits.index_put((rows, batch["items"][batch["mask"]]), value)
+            if name not in self.tables:
+                self._averages[name].lerp_(value.to(self._averages[name].device), 1.0 - decay)
 
 
 def batch_fingerprint(batch: Batch) -> str:

@@ -163,7 +163,7 @@ class Phases:
 
         What an equal say is, is found at the first measurement, and noted in `weights`.
         """
-        validation = self.data.validation
+        validation = self.data.validation.light()
 
         def measure(generator: Generator) -> dict[str, float]:
             candidate = replace(blocks, generator=generator, weights=self.alone)

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor
 
 from recgan.histories import Histories
-from recgan.losses import ranking_loss
+from recgan.losses import hits, ranking_loss, sampled_ranking_loss
 from recgan.networks import PreferenceEncoder
 from recgan.ranking import CELLS, Blocks
 from recgan.training.fitting import seeded
+from recgan.training.scoring import WHOLE
 
 STEPS, USERS, RATE, WEIGHT_DECAY, HIDDEN = 300, 256, 5e-3, 0.01, 128
 KEPT = (0, 0, 1, 2, 3, 5, 8, 12)
 """How many items are left of a history, each as likely as the others."""
+NEGATIVES = 4096
+"""Items that the targets are compared with in a large catalogue."""
 FEWEST = 4
 """Items of a history that something can be learned from."""
 MOST_TARGETS = 50
@@ -59,14 +62,15 @@ def fit_preferences(blocks: Blocks, histories: Histories, flags: np.ndarray, see
     if not flags.size or flags.size > CELLS or not len(able):
         return None
     random = np.random.default_rng([seed, 3])
-    users = max(1, min(USERS, len(able), CELLS // histories.n_items))
+    users = max(1, min(USERS, len(able), CELLS // min(histories.n_items, WHOLE)))
+    vectors = blocks.generator.item_vectors()
     with seeded(seed):
         encoder = PreferenceEncoder(flags.shape[1], blocks.generator.mean.in_features, HIDDEN)
         optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
         for _ in range(STEPS):
             sample = draw(histories.take(random.choice(able, users)), flags, random)
-            loss = _loss(blocks, encoder, sample)
+            loss = _loss(blocks, encoder, sample, vectors)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -120,15 +124,24 @@ def some_of(flags: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.asarray(flags & (order < random.integers(1, STATED + 1, (len(flags), 1))), np.float32)
 
 
-def _loss(blocks: Blocks, encoder: PreferenceEncoder, sample: Sample) -> Tensor:
-    """Softmax of the targets under generator and popularity, as they count for such a history."""
-    histories = sample.histories
+def _loss(blocks: Blocks, encoder: PreferenceEncoder, sample: Sample, vectors: Tensor) -> Tensor:
+    """Softmax of the targets under generator and popularity, as they count for such a history.
+
+    Of a large catalogue a uniform sample is compared with them.
+    """
+    histories, popular = sample.histories, torch.from_numpy(blocks.popularity)
     lengths = torch.from_numpy(histories.lengths)
     moved = encoder(blocks.conditions(histories), torch.from_numpy(sample.stated), lengths)
     generated, popularity = (torch.from_numpy(one) for one in blocks.fading_weights(histories.lengths))
-    generated = generated.clamp(min=math.ulp(1.0))
-    fashion = popularity / generated * torch.from_numpy(blocks.popularity)
-    logits = blocks.generator.wanted(moved) @ blocks.generator.item_vectors().T + fashion
+    share, wanted = popularity / generated.clamp(min=math.ulp(1.0)), blocks.generator.wanted(moved)
+    targets, mask = torch.from_numpy(sample.targets), torch.from_numpy(sample.mask)
+    if len(vectors) > WHOLE:
+        pool = torch.randint(len(vectors), (NEGATIVES,))
+        chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1) + share * popular[targets]  # (B, T)
+        known = hits(*(torch.from_numpy(one) for one in histories.window(np.arange(len(histories)), max(KEPT))), pool)
+        rest = (wanted @ vectors[pool].T + share * popular[pool]).masked_fill(known, UNREACHABLE)
+        return sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors))
+    logits = wanted @ vectors.T + share * popular
     rows = torch.from_numpy(histories.rows), torch.from_numpy(histories.items)
     logits = logits.index_put(rows, torch.tensor(UNREACHABLE))
-    return ranking_loss(logits, torch.from_numpy(sample.targets), torch.from_numpy(sample.mask))
+    return ranking_loss(logits, targets, mask)

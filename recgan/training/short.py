@@ -43,7 +43,7 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
     Returns:
         The weights; unchanged where nothing better is found.
     """
-    whole = validation.first(MOST)
+    whole = validation.light().first(MOST)
     cases = [(one, propose(blocks, one)) for one in (whole, *shortened(whole, seed))]
     unit = units(cases[0][1])
     step = weights.generated * unit["generated"] / unit["popularity"]

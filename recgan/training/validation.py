@@ -16,10 +16,14 @@ from recgan.interactions import by_taste
 from recgan.ranking import ABSENT, CELLS, Blocks, Query, Ranker, Weights, fading, top_items
 from recgan.schema import ITEM, USER, WEIGHT
 from recgan.splits import Holdout
+from recgan.training.scoring import WHOLE, Scorer, by_parts
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 PROPOSED = 200
 """Items that each block proposes when weights are chosen."""
+
+MEASURED = 2_000_000_000
+"""Most scores, users by items, behind one of the measurements that are made many times."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Validation:
         return int(self.metric.split("@")[1])
 
     def portions(self) -> Iterator[Query]:
-        """The query in portions whose scores of the whole catalogue can be held."""
-        size = max(1, CELLS // 2 // self.truth.n_items)
+        """The query in portions whose scores of the whole catalogue, where it is scored whole, can be held."""
+        size = max(1, CELLS // 2 // min(self.truth.n_items, WHOLE))
         for start in range(0, len(self), size):
             yield self.query.take(np.arange(start, min(start + size, len(self))))
 
@@ -63,6 +67,13 @@ class Validation:
     def first(self, most: int) -> Validation:
         """The first users."""
         return self.take(np.arange(min(most, len(self))))
+
+    def light(self) -> Validation:
+        """As many of the users, at random, as can be asked for many times; all of them up to MEASURED scores."""
+        most = max(1, MEASURED // self.truth.n_items)
+        if len(self) <= most:
+            return self
+        return self.take(np.sort(np.random.default_rng(0).permutation(len(self))[:most]))
 
     def take(self, rows: np.ndarray) -> Validation:
         """Some of the users."""
@@ -190,7 +201,8 @@ def propose(blocks: Blocks, validation: Validation) -> Proposals:
     Returns:
         The united proposals.
     """
-    parts = [_propose_chunk(blocks, query) for query in validation.portions()]
+    scorers = by_parts(blocks)
+    parts = [_propose_chunk(scorers, query) for query in validation.portions()]
     width = max(part.numbers.shape[1] for part in parts)
 
     def wide(array: np.ndarray, fill: float) -> np.ndarray:
@@ -200,35 +212,19 @@ def propose(blocks: Blocks, validation: Validation) -> Proposals:
     return Proposals(np.concatenate([wide(part.numbers, ABSENT) for part in parts]), scores)
 
 
-def _propose_chunk(blocks: Blocks, query: Query) -> Proposals:
-    scores, beyond = block_scores(blocks, query), query.histories.n_items
-    tops = [top_items(query.mask(score.copy()), PROPOSED)[0] for score in scores.values()]
-    united = np.concatenate(tops, axis=1)
+def _propose_chunk(scorers: Mapping[str, Scorer], query: Query) -> Proposals:
+    scores, beyond = {name: scorer(query) for name, scorer in scorers.items()}, query.histories.n_items
+    united = np.concatenate([one.best(PROPOSED) for one in scores.values()], axis=1)
     united = np.sort(np.where(united == ABSENT, beyond, united), axis=1)
     united[:, 1:][united[:, 1:] == united[:, :-1]] = beyond
     united = np.sort(united, axis=1)
     united = united[:, : max(1, int((united != beyond).sum(axis=1).max()))]
     united = np.where(united == beyond, ABSENT, united)
     safe = np.where(united == ABSENT, 0, united)
-    found = {name: np.take_along_axis(score, safe, 1) for name, score in scores.items()}
+    found = {name: one.at(safe) for name, one in scores.items()}
     fade = fading(query.histories.lengths)
     found |= {f"short_{name}": fade * found[name] for name in ("generated", "popularity")}
     return Proposals(united, found)
-
-
-def block_scores(blocks: Blocks, query: Query) -> dict[str, np.ndarray]:
-    """Scores of every block for every item, unweighted, (B, N) float32 each."""
-    wanted = blocks.wanted(query, blocks.conditions(query.histories))
-    vectors = blocks.generator.item_vectors().numpy()
-    scores = {"generated": wanted @ vectors.T}
-    if blocks.dense is not None:
-        scores["dense"] = blocks.dense.scores(query.histories)
-    if blocks.factors is not None:
-        scores["factors"] = blocks.factors.scores(query.histories)
-    if blocks.sparse is not None:
-        scores["sparse"] = blocks.sparse.scores(query.histories).toarray()
-    scores["popularity"] = np.tile(blocks.popularity, (len(wanted), 1))
-    return scores
 
 
 def units(proposals: Proposals) -> dict[str, float]:

@@ -1,0 +1,131 @@
+"""The ranking loss of a batch: softmax over every item, or over a sample, of which a step reads only its own rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from recgan import losses
+from recgan.networks import Generator, SequenceEncoder
+from recgan.training.batches import Batch
+from recgan.training.rows import Rows
+
+UNREACHABLE = -1e4
+VECTORS, EMBEDDINGS = "vectors", "encoder.embeddings"
+"""Names, in the state of a generator, of the vectors that are looked for and of those that a bag reads."""
+MASKS = {"items": "mask", "targets": "target_mask"}
+"""Item numbers of a batch, and what tells where one stands."""
+
+
+class RankingLoss(nn.Module):
+    """Softmax cross-entropy of every target, with the noise-free vector.
+
+    Args:
+        generator: whose vectors are compared.
+        full_softmax: whether the softmax runs over every item, or over a sample.
+        n_negatives: size of the sample.
+        trend: log popularity at the moments that batches name, (M, N), which is added to the logits; None for none.
+    """
+
+    def __init__(self, generator: Generator, full_softmax: bool, n_negatives: int, trend: Tensor | None) -> None:
+        super().__init__()
+        self.generator = generator
+        self.full_softmax = full_softmax
+        self.n_negatives = n_negatives
+        self.n_items = len(generator.vectors)
+        self.trend: Tensor | None
+        self.register_buffer("trend", trend, persistent=False)
+
+    def forward(self, batch: Batch, pool: Tensor | None = None) -> Tensor:
+        """The loss of a batch, a scalar; with the negatives given, (P,) int64, or drawn here."""
+        generator = self.generator
+        if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
+            states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
+            targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
+            there = torch.ones_like(targets, dtype=torch.bool)
+            when = batch["when"][batch["mask"]] if self.trend is not None else None
+            weights = batch["target_weights"][batch["mask"]].unsqueeze(1) if "target_weights" in batch else None
+            return self._softmax(generator.wanted(states), targets, there, None, when, weights, pool)
+        condition = generator.condition(batch["items"], batch["mask"])
+        targets, mask = batch["targets"], batch["target_mask"]
+        weights = batch.get("target_weights")
+        return self._softmax(generator.wanted(condition), targets, mask, batch, batch.get("when"), weights, pool)
+
+    def _softmax(
+        self,
+        wanted: Tensor,
+        targets: Tensor,
+        mask: Tensor,
+        batch: Batch | None,
+        when: Tensor | None,
+        weights: Tensor | None,
+        pool: Tensor | None,
+    ) -> Tensor:
+        vectors = self.generator.item_vectors()
+        if self.full_softmax:
+            logits = self.in_fashion(wanted @ vectors.T, when)
+            return losses.ranking_loss(without_history(logits, batch), targets, mask, weights)
+        pool = self.negatives(wanted.device) if pool is None else pool
+        rows, columns = mask.nonzero(as_tuple=True)
+        items = targets[rows, columns]
+        values = (wanted[rows] * vectors[items]).sum(-1)  # only where a target stands: histories differ in length
+        if when is not None and self.trend is not None:
+            values = values + self.trend[when[rows], items]
+        chosen = values.new_zeros(mask.shape).index_put((rows, columns), values)  # (B, T)
+        rest = self.in_fashion(wanted @ vectors[pool].T, when, pool)
+        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, self.n_items, weights)
+
+    def negatives(self, device: torch.device) -> Tensor:
+        """A sample of the catalogue, (P,) int64."""
+        return torch.randint(self.n_items, (self.n_negatives,), device=device)
+
+    def in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
+        """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""
+        if when is None or self.trend is None:
+            return logits
+        return logits + (self.trend if pool is None else self.trend[:, pool])[when]
+
+    def by_rows(self, batch: Batch) -> tuple[Tensor, dict[str, Rows]]:
+        """The loss of a batch as a function of the rows that it reads, so that nothing of the size of N is made.
+
+        Returns:
+            The loss, and the rows of every table of item vectors that the loss hangs on.
+        """
+        local, pool, read = self._renumbered(batch, self.negatives(batch["items"].device))
+        parameters = dict(self.generator.named_parameters())
+        rows = {name: Rows.of(parameters[name], numbers) for name, numbers in read.items()}
+        swapped = {f"generator.{name}": some.values for name, some in rows.items()}
+        if self.trend is not None:
+            swapped["trend"] = self.trend[:, read[VECTORS]]
+        return functional_call(self, swapped, (local, pool)), rows
+
+    def _renumbered(self, batch: Batch, pool: Tensor) -> tuple[Batch, Tensor, dict[str, Tensor]]:
+        """A batch and a sample in numbers of the rows that they read, and which rows these are, by table."""
+        there = {name: batch[name][batch[mask]] for name, mask in MASKS.items() if name in batch}
+        parts, read = {"pool": pool, **there}, {}
+        places: dict[str, Tensor] = {}
+        if self.generator.encoder.kind == "bag":
+            first = pool.new_zeros(1)  # so that there is a row where all conditions are empty
+            read[EMBEDDINGS], (_, places["items"]) = _renumbered([first, parts.pop("items")])
+        read[VECTORS], found = _renumbered(list(parts.values()))
+        places |= dict(zip(parts, found, strict=True))
+        local = {name: torch.zeros_like(batch[name]) for name in there}
+        for name, numbers in local.items():
+            numbers[batch[MASKS[name]]] = places[name]
+        return {**batch, **local}, places["pool"], read
+
+
+def _renumbered(parts: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The distinct numbers of some parts, ascending, and the parts in places among these."""
+    rows, places = torch.unique(torch.cat(parts), return_inverse=True)
+    return rows, places.split([len(part) for part in parts])
+
+
+def without_history(logits: Tensor, batch: Batch | None) -> Tensor:
+    """The condition's own items are no candidates: (B, N) with those set to a large negative value."""
+    if batch is None:
+        return logits
+    rows = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(batch["items"])[batch["mask"]]
+    value = torch.full((1,), UNREACHABLE, device=logits.device)
+    return logits.index_put((rows, batch["items"][batch["mask"]]), value)
