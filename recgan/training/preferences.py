@@ -138,7 +138,8 @@ def _loss(blocks: Blocks, encoder: PreferenceEncoder, sample: Sample, vectors: T
     if len(vectors) > WHOLE:
         pool = torch.randint(len(vectors), (NEGATIVES,))
         chosen = (wanted.unsqueeze(1) * vectors[targets]).sum(-1) + share * popular[targets]  # (B, T)
-        known = hits(*(torch.from_numpy(one) for one in histories.window(np.arange(len(histories)), max(KEPT))), pool)
+        items, there = map(torch.from_numpy, histories.window(np.arange(len(histories)), max(KEPT)))
+        known = hits(items, there, pool)
         rest = (wanted @ vectors[pool].T + share * popular[pool]).masked_fill(known, UNREACHABLE)
         return sampled_ranking_loss(chosen, rest, targets, mask, pool, len(vectors))
     logits = wanted @ vectors.T + share * popular
