@@ -24,7 +24,8 @@ from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import Plan, plan
-from recgan.training.validation import Validation, block_scores, carve, propose
+from recgan.training.scoring import by_parts
+from recgan.training.validation import Validation, carve, propose
 from recgan.vocabulary import Vocabulary
 
 N = 40
@@ -651,7 +652,7 @@ def test_strangers_get_of_the_generator_what_serves_the_users_of_the_training(mo
     n_items = model._histories.n_items
     nothing = Histories.from_lists([np.empty(0, np.int64)], n_items)
     query = Query(nothing, nothing, np.zeros((1, 0), np.float32))
-    score = block_scores(model._blocks, query)[wanted][0]
+    score = by_parts(model._blocks)[wanted](query).at(np.arange(n_items)[None])[0]
     random = np.random.default_rng(0)
     rows = [np.union1d(np.argsort(-score)[:10], random.permutation(n_items)[:3]) for _ in range(100)]
     blocks = dataclasses.replace(model._blocks, weights=Weights(popularity=1.0))
