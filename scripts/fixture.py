@@ -37,7 +37,7 @@ def model() -> recgan.Recommender:
     config = recgan.Config(**SETTINGS, n_candidates=6, progress=False)
     made = recgan.train(frame, items, users=users, config=config)
     counted = {"generated": 1.0, "dense": 1.0, "factors": 1.0, "sparse": 1.0, "popularity": 0.1, "discriminator": 0.5}
-    weights = replace(made._blocks.weights, **counted, unknown=0.5, short_generated=0.4, short_popularity=0.2)
+    weights = replace(made._blocks.weights, **counted, unknown=0.5, short_generated=0.4, short_popularity=0.2, fade=3.0)
     made._blocks = replace(made._blocks, weights=weights)
     made._ranker = Ranker(made._blocks, made._judge, config.n_candidates)
     return made

@@ -6,9 +6,13 @@ import socket
 
 import hypothesis
 import pytest
+from hypothesis import settings
 from planted import planted
 
 import recgan
+
+settings.register_profile("recgan", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("recgan")
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("unhurried")

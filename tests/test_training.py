@@ -573,7 +573,7 @@ def test_few_users_choose_weights_by_bagging(monkeypatch):
     asked = []
     monkeypatch.setattr(chosen, "_search", lambda proposals, alone, value: asked.append(1) or Weights(dense=len(asked)))
     proposals = chosen.Proposals(
-        np.zeros((3, 2), np.int64), {"generated": np.ones((3, 2)), "popularity": np.ones((3, 2))}
+        np.zeros((3, 2), np.int64), {"generated": np.ones((3, 2)), "popularity": np.ones((3, 2))}, np.ones(3, np.int64)
     )
     few, many = (Validation.__new__(Validation) for _ in range(2))
     object.__setattr__(few, "truth", Histories.from_lists([[0]] * 3, 2))
@@ -606,7 +606,8 @@ def test_proposals_are_ranked_as_the_whole_catalogue_is(model):
     some, validation = model._blocks, validation_of(model._histories)
     proposals = propose(some, validation)
     together = Weights(dense=2.0, factors=1.0, sparse=3.0, popularity=0.2)
-    for weights in (Weights(), together, dataclasses.replace(together, short_generated=0.5, short_popularity=0.7)):
+    short = dataclasses.replace(together, short_generated=0.5, short_popularity=0.7)
+    for weights in (Weights(), together, short, dataclasses.replace(short, fade=2.0)):
         served, _ = Ranker(dataclasses.replace(some, weights=weights), None, 1).rank(validation.query, 5)
         np.testing.assert_array_equal(proposals.ranked(weights, 5), served)
 

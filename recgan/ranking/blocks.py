@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 CELLS = 1 << 24
 """Most scores held at once."""
-SHORT = 10.0
-"""Items of a history at which half is left of what counts for short ones."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ class Weights:
     """What each part counts, chosen on validation data.
 
     `unknown` is the generated block's share without a history. The two that are called short count in addition while
-    a history is short, as `fading` says.
+    a history is short: half as much where it has `fade` items, as `fading` says.
     """
 
     generated: float = 1.0
@@ -139,16 +137,17 @@ class Weights:
     unknown: float = 1.0
     short_generated: float = 0.0
     short_popularity: float = 0.0
+    fade: float = 10.0
 
 
-def fading(lengths: np.ndarray) -> np.ndarray:
-    """How much is left of what counts for short histories: `SHORT / (SHORT + length)`, (B,) int64 -> (B, 1) float32.
+def fading(lengths: np.ndarray, fade: float) -> np.ndarray:
+    """How much is left of what counts for short histories: `fade / (fade + length)`, (B,) int64 -> (B, 1) float32.
 
     Example:
-        >>> fading(np.array([0, 10, 30])).tolist()
+        >>> fading(np.array([0, 10, 30]), 10.0).tolist()
         [[1.0], [0.5], [0.25]]
     """
-    return np.asarray(SHORT / (SHORT + lengths[:, None]), np.float32)
+    return np.asarray(fade / (fade + lengths[:, None]), np.float32)
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ class Blocks:
 
     def fading_weights(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the generated block and popularity count for histories of such lengths (B,), (B, 1) float32 each."""
-        weights, fade = self.weights, fading(lengths)
+        weights, fade = self.weights, fading(lengths, self.weights.fade)
         generated = np.float32(weights.generated) + np.float32(weights.short_generated) * fade
         return generated, np.float32(weights.popularity) + np.float32(weights.short_popularity) * fade
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -15,8 +16,10 @@ LENGTHS = (1, 3, 10, 30)
 FEWEST, MOST = 50, 2000
 """Users who must have a longer history for a length to be tried, and most users of a length."""
 GENERATED = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Steps in the weight of the generated block, and in the unit of popularity."""
+FADES = (10.0, 3.0, 1.0)
+"""Items of a history at which half is left of them."""
 
 FEWEST_STRANGERS, STRANGERS, STRANGER_SCORES = 500, 5000, 1 << 28
 """Fewest and most users who are taken for strangers, and most scores that they may take."""
@@ -49,13 +52,14 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
     step = weights.generated * unit["generated"] / unit["popularity"]
     before = [_values(case, weights) for case in cases]
     best, best_gain = weights, 1.0
-    for generated in GENERATED if weights.generated else (0.0,):
-        for popularity in POPULARITY:
-            tried = replace(weights, short_generated=generated * weights.generated, short_popularity=popularity * step)
-            after = [_values(case, tried) for case in cases]
-            gain = float(np.mean([new.mean() / max(old.mean(), 1e-9) for new, old in zip(after, before, strict=True)]))
-            if gain > best_gain and after[0].mean() >= before[0].mean():
-                best, best_gain = tried, gain
+    shares = GENERATED if weights.generated else (0.0,)
+    for fade, generated, popularity in product(FADES, shares, POPULARITY):
+        short = {"short_generated": generated * weights.generated, "short_popularity": popularity * step}
+        tried = replace(weights, fade=fade, **short)
+        after = [_values(case, tried) for case in cases]
+        gain = float(np.mean([new.mean() / max(old.mean(), 1e-9) for new, old in zip(after, before, strict=True)]))
+        if gain > best_gain and after[0].mean() >= before[0].mean():
+            best, best_gain = tried, gain
     return best
 
 

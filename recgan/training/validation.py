@@ -172,17 +172,21 @@ class Proposals:
     Args:
         numbers: item numbers, ascending, (V, K) int64, -1 behind the end.
         scores: one array (V, K) float32 a block, by the block's name in Weights.
+        lengths: of the histories, (V,) int64.
     """
 
     numbers: np.ndarray
     scores: dict[str, np.ndarray]
+    lengths: np.ndarray
 
     def mixed(self, weights: Weights) -> np.ndarray:
         """Relevance of stage one, (V, K) float32; -inf behind the end."""
         total = np.where(self.numbers == ABSENT, np.float32(-np.inf), np.float32(0.0))
+        fade = fading(self.lengths, weights.fade)
         for name, scores in self.scores.items():
-            if weight := getattr(weights, name):
-                total += np.float32(weight) * scores
+            weight, short = np.float32(getattr(weights, name)), getattr(weights, f"short_{name}", 0.0)
+            if weight or short:
+                total += (weight + np.float32(short) * fade if short else weight) * scores
         return total
 
     def ranked(self, weights: Weights, k: int) -> np.ndarray:
@@ -209,7 +213,8 @@ def propose(blocks: Blocks, validation: Validation) -> Proposals:
         return np.pad(array, ((0, 0), (0, width - array.shape[1])), constant_values=fill)
 
     scores = {name: np.concatenate([wide(part.scores[name], 0.0) for part in parts]) for name in parts[0].scores}
-    return Proposals(np.concatenate([wide(part.numbers, ABSENT) for part in parts]), scores)
+    numbers = np.concatenate([wide(part.numbers, ABSENT) for part in parts])
+    return Proposals(numbers, scores, validation.query.histories.lengths)
 
 
 def _propose_chunk(scorers: Mapping[str, Scorer], query: Query) -> Proposals:
@@ -221,10 +226,7 @@ def _propose_chunk(scorers: Mapping[str, Scorer], query: Query) -> Proposals:
     united = united[:, : max(1, int((united != beyond).sum(axis=1).max()))]
     united = np.where(united == beyond, ABSENT, united)
     safe = np.where(united == ABSENT, 0, united)
-    found = {name: one.at(safe) for name, one in scores.items()}
-    fade = fading(query.histories.lengths)
-    found |= {f"short_{name}": fade * found[name] for name in ("generated", "popularity")}
-    return Proposals(united, found)
+    return Proposals(united, {name: one.at(safe) for name, one in scores.items()}, query.histories.lengths)
 
 
 def units(proposals: Proposals) -> dict[str, float]:
