@@ -65,6 +65,7 @@ EQUIVALENT = {
     "ranking/ruling.py": {
         "relevance = np.full(more.shape, +np.inf)": UNUSED,
         "users = np.arange(len(more))[:, None] << 33": "the keys are as distinct",
+        "could |= short @": TIME,
         ".T.astype(np.float32) >= 0": TIME,
     },
     "ranking/top.py": {
