@@ -1,0 +1,183 @@
+"""What training costs as the data grow, and what it is worth against a planted optimum.
+
+    python scripts/benchmarks/scale.py --out FILE [--sizes 1e5x1e4x1e4,1e6x1e5x1e5] [--ordered] [--settings '{...}']
+
+A size is interactions x items x users. Every size is trained in a process of its own; the result is written after each
+one, and sizes that are in the file already are not trained again. The optimum knows the groups of every user, which
+nobody can tell from a short history for sure. An exponent is the slope of the logarithm of the processor seconds, or
+of the memory, against that of the interactions, between a size and the one before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from measuring import forget_peak, peak_mib, write_json
+from planting import Planted, held_out
+from results import environment, plain
+from tables import Sheet, show
+
+import recgan
+from recgan.progress import Progress
+from recgan.schema import ITEM, RANK, USER
+from recgan.training.closed import strengthened
+from recgan.training.data import read_data
+from recgan.training.fitting import seeded
+from recgan.training.run import Run
+
+METRICS, N_LISTED = ("ndcg@10", "recall@20"), 20
+ASKED = 2000
+Found = TypeVar("Found")
+
+
+class Clocked(Run):
+    """A run that notes the processor seconds and the peak memory of every stage."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.costs: dict[str, dict[str, float]] = {}
+
+    def _timed(self, name: str, stage: Callable[[], Found]) -> Found:
+        forget_peak()
+        before, wall = time.process_time(), time.perf_counter()
+        found = super()._timed(name, stage)
+        self.costs[name] = spent(before, wall)
+        print(f"  {name}: {self.costs[name]}", file=sys.stderr, flush=True)
+        return found
+
+
+def spent(before: float, wall: float) -> dict[str, float]:
+    """Seconds of the processor and of the clock since then, and the peak memory."""
+    seconds = {"processor": time.process_time() - before, "wall": time.perf_counter() - wall}
+    return {name: round(value, 2) for name, value in seconds.items()} | {"peak_mib": peak_mib()}
+
+
+def measured(planted: Planted, settings: dict[str, Any]) -> dict[str, Any]:
+    """One training, in a process of its own."""
+    train, truth = held_out(planted.frame(), ASKED, planted.seed)
+    config = recgan.Config(**{"progress": False, **settings})
+    before, wall = time.process_time(), time.perf_counter()
+    with Progress(False) as progress, seeded(config.seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = strengthened(read_data(train, None, None, None, config), config)
+        costs = {"reading": spent(before, wall)}
+        run = Clocked(data, config, progress, wall)
+        model = run.recommender()
+    total = spent(before, wall)
+    costs |= run.costs
+    total["peak_mib"] = max(one["peak_mib"] for one in costs.values())
+    info = model.info()
+    epochs = len(info["ranking"]["curve"])
+    kept = ("encoder", "plan", "ablation", "weights", "ranking", "dense", "factors", "sparse", "sparse_settings")
+    return {
+        "interactions": len(train),
+        "epochs": epochs,
+        "epoch_seconds": costs["ranking phase"]["processor"] / max(1, epochs),
+        "total": total,
+        "stages": costs,
+        "values": values(planted, model, train, truth),
+        "info": {name: info[name] for name in kept},
+    }
+
+
+def values(planted: Planted, model: Any, train: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Metrics of the model, of popularity and of the planted optimum."""
+    asked = truth[USER]
+    some = train[train[USER].isin(asked)]
+    histories = {int(user): rows.to_numpy() for user, rows in some.groupby(USER)[ITEM]}  # type: ignore[call-overload]
+    lists = {
+        "model": model.recommend_batch(asked, N_LISTED),
+        "popular": recgan.baselines.Popular().fit(train).recommend_batch(asked, N_LISTED),
+        "optimum": pd.concat(
+            [_list(user, planted.best(user, histories[user], N_LISTED)) for user in map(int, asked)], ignore_index=True
+        ),
+    }
+    return {name: dict(recgan.evaluate(one, truth, METRICS)) for name, one in lists.items()}
+
+
+def _list(user: int, items: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        {USER: user, ITEM: items, RANK: range(1, len(items) + 1), "score": -1.0 * pd.RangeIndex(len(items))}
+    )
+
+
+def sized(text: str) -> tuple[int, int, int]:
+    """Interactions, items and users of a size as it is written: "1e5x1e4x1e4"."""
+    interactions, items, users = (int(float(one)) for one in text.split("x"))
+    return interactions, items, users
+
+
+def sheet(runs: Sequence[dict[str, Any]]) -> list[Sheet]:
+    """What every size cost, and what it is worth."""
+    stages = list(runs[0]["stages"])
+    columns = ["size", *stages, "total", "exponent", "s an epoch", "epochs", "peak MiB", "exponent"]
+    costs, worth = [], []
+    for place, run in enumerate(runs):
+        before = runs[place - 1] if place else None
+        seconds = [f"{run['stages'][stage]['processor']:,.1f}" for stage in stages]
+        total, peak = (f"{run['total'][name]:,.0f}" for name in ("processor", "peak_mib"))
+        grown = [_exponent(before, run, name) for name in ("processor", "peak_mib")]
+        epoch = [f"{run['epoch_seconds']:,.2f}", str(run["epochs"])]
+        costs.append([run["size"], *seconds, total, grown[0], *epoch, peak, grown[1]])
+        cells = [f"{run['values'][name][metric]:.4f}" for metric in METRICS for name in run["values"]]
+        share = [f"{run['values']['model'][metric] / run['values']['optimum'][metric]:.0%}" for metric in METRICS]
+        worth.append([run["size"], *cells, *share])
+    names = [f"{metric} {name}" for metric in METRICS for name in runs[0]["values"]]
+    told = [f"{metric} of optimum" for metric in METRICS]
+    return [
+        Sheet("Processor seconds of the stages, and memory", columns, costs),
+        Sheet("Held-out items", ["size", *names, *told], worth),
+    ]
+
+
+def _exponent(before: dict[str, Any] | None, run: dict[str, Any], name: str) -> str:
+    if before is None or before["interactions"] == run["interactions"]:
+        return "-"
+    grown = math.log(run["total"][name] / before["total"][name])
+    return f"{grown / math.log(run['interactions'] / before['interactions']):.2f}"
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="JSON file of the result")
+    add("--sizes", default="1e5x1e4x1e4,1e6x1e5x1e5", help="interactions x items x users, smallest first")
+    add("--ordered", action="store_true", help="the order of the rows tells what comes next")
+    add("--settings", type=json.loads, default={}, help="settings of the training as JSON, such as time_limit")
+    add("--seed", type=int, default=0)
+    add("--table", choices=["rich", "markdown"], default="rich")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    options = parsed(arguments)
+    result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"runs": []}
+    asked = {"ordered": options.ordered, "seed": options.seed, "settings": options.settings}
+    for size in options.sizes.split(","):
+        if any(run["size"] == size and run["asked"] == asked for run in result["runs"]):
+            continue
+        planted = Planted(*sized(size), ordered=options.ordered, seed=options.seed)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            found = pool.apply(measured, (planted, options.settings))
+        result["runs"].append(plain({"size": size, "asked": asked, **found}))
+        write_json(options.out, {**result, "environment": environment()})
+    wanted = options.sizes.split(",")
+    runs = [run for run in result["runs"] if run["asked"] == asked and run["size"] in wanted]
+    show(sheet(sorted(runs, key=lambda run: wanted.index(run["size"]))), options.table, width=200)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
