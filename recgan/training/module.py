@@ -114,6 +114,11 @@ class ConditionalGAN(pl.LightningModule):
         """Count the epochs, those before a resumption too."""
         self.epoch += 1
 
+    def on_train_epoch_end(self) -> None:
+        """Bring the averages up to date, whether or not somebody reads them: it shows in their last bits."""
+        if self._row_average is not None:
+            self._row_average.whole()
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for the generator, row-wise for its large tables; Adam with betas (0, .99) for the discriminator."""
         named = self.generator.named_parameters()

@@ -125,7 +125,7 @@ class RowAverage:
         rows = rows.to(average.device)
         rest = torch.exp(self.decayed - known[rows]).to(now.dtype).unsqueeze(1)
         now = now.to(average.device)
-        average[rows] = now + rest * (average[rows] - now)
+        average[rows] = torch.where(rest == 1.0, average[rows], now + rest * (average[rows] - now))
         known[rows] = self.decayed
 
     def step(self, decay: float) -> None:
