@@ -103,7 +103,7 @@ def category_matrix(items: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
         Matrix (N, Q) float32 (a row of zeros for an item without category) and the Q names, sorted.
     """
     flags = category_flags(items)
-    weighted = flags.to_numpy(np.float32) * np.log(len(items) / np.maximum(flags.sum().to_numpy(), 1) + 1.0)
+    weighted = flags.to_numpy(np.float32) * np.log(len(items) / flags.sum().to_numpy() + 1.0)
     return _unit(weighted), list(flags.columns)
 
 

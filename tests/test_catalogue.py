@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, current_thread
@@ -394,3 +397,13 @@ def test_as_many_portions_are_computed_at_once_as_there_are_threads(n_threads):
     with torch_threads(n_threads):
         places = threads.each(lambda _: there.wait(20.0), range(n_threads))
     assert sorted(places) == list(range(n_threads))
+
+
+def test_threads_of_a_pool_compute_alone_whatever_the_environment_says():
+    """In a process of its own: in this one new threads may have been told to compute alone before they begin."""
+    told = "import torch; from concurrent.futures import ThreadPoolExecutor; from recgan.ranking import threads;"
+    told += "torch.set_num_threads(3); alone = threads.each(lambda _: torch.get_num_threads(), range(20));"
+    told += "print(set(alone), torch.get_num_threads(), ThreadPoolExecutor(1).submit(torch.get_num_threads).result())"
+    environment = os.environ | {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "{1} 3 3\n"
