@@ -108,7 +108,7 @@ class Near:
             )
         found = shares(index.search(scaled[1::2], k, effort)[1], exact[1::2])
         facts = {"kind": asked.kind, "recall": round(found.mean().item(), 4), "asked": asked.recall}
-        facts |= {"k": exact.shape[1], "users": len(found), "effort": effort, "seconds": round(seconds, 1)}
+        facts |= {"k": exact.shape[1], "users": len(exact[1::2]), "effort": effort, "seconds": round(seconds, 1)}
         return cls(asked, index, scale, effort, facts)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -117,11 +117,13 @@ class Near:
 
 
 def shares(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Share of every exact list's items that is found, from (B, k) item numbers each, -1 for none; 1 for no items."""
+    """Share of every exact list's items that is found, from (B, k) item numbers each, -1 for none, (<= B,) float64.
+
+    Users whose exact list is empty have no share; where nobody has one, it is 1.
+    """
     there = exact >= 0
-    hits = [np.isin(best, some).sum() for best, some in zip(np.where(there, exact, -2), found, strict=True)]
-    n = there.sum(axis=1)
-    return np.where(n > 0, np.array(hits, np.float64) / np.maximum(n, 1), 1.0)
+    hits = [np.isin(best[some], own).mean() for best, some, own in zip(exact, there, found, strict=True) if some.any()]
+    return np.array(hits or [1.0], np.float64)
 
 
 def surely(values: np.ndarray) -> float:
