@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recgan.cli.ids import matched
-from recgan.cli.making import ModelArgument, OutOption, check_model_place, offered
+from recgan.cli.making import ModelArgument, OutOption, check_model_place, offered, users_in
 from recgan.cli.output import note
 from recgan.errors import ConfigError
 
@@ -53,11 +53,10 @@ def forget(
 ) -> None:
     """Leave out ids, histories and profiles of users; the trained weights stay, and so does the old folder."""
     check_model_place(out)
-    from recgan.items import read_users
     from recgan.recommender import Recommender
 
     loaded = Recommender.load(model)
-    gone = matched(read_users(users)["user_id"], loaded.users, str(users))
+    gone = users_in(users, loaded)
     left = loaded.remove_users(gone)
     left.save(out)
     note(f"{out}: {len(gone):,} users are gone, {len(left.users):,} are left; the trained weights are what they were")

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from recgan.cli.data import FormatOption
-from recgan.cli.ids import matched, one_id
-from recgan.cli.making import ItemsOption, ModelArgument, offered
+from recgan.cli.ids import one_id
+from recgan.cli.making import ItemsOption, ModelArgument, offered, users_in
 from recgan.cli.output import Format, check_writable, note, show
 from recgan.cli.serving import titled
 from recgan.errors import ConfigError
@@ -49,10 +49,9 @@ def gaps(
     if out.is_dir():
         raise ConfigError(f"{out}: is a folder; --out names a file")
     check_writable(out)
-    from recgan.items import read_users
     from recgan.recommender import Recommender
     from recgan.report import write_gaps
 
     loaded = Recommender.load(model)
-    asked = None if users is None else matched(read_users(users)["user_id"], loaded.users, str(users))
+    asked = None if users is None else users_in(users, loaded)
     print(write_gaps(loaded, out, users=asked, items=offered(items, loaded), alpha=alpha, seed=seed))

@@ -105,6 +105,13 @@ def offered(path: Path | None, model: Recommender) -> pd.Series | None:
     return matched(read_items(path)["item_id"], model.items, str(path))
 
 
+def users_in(table: Path | str, model: Recommender, *, strict: bool = True) -> pd.Series:
+    """Ids of the users of a table, in the type of the model's; `strict` as in `matched`."""
+    from recgan.items import read_users
+
+    return matched(read_users(table)["user_id"], model.users, str(table), strict=strict)
+
+
 def weights_of(pairs: list[str]) -> dict[str, float] | None:
     """Weights of events from values such as buy=5; None where there is none."""
     weights = {}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recgan.cli.data import FormatOption
-from recgan.cli.ids import many_ids, matched, one_id
-from recgan.cli.making import ModelArgument
+from recgan.cli.ids import many_ids, one_id
+from recgan.cli.making import ModelArgument, users_in
 from recgan.cli.output import Format, as_table, check_writable, note, printable, show
 from recgan.cli.serving import ExcludeOption, HistoryOption, LengthOption, UserArgument, with_titles
 from recgan.errors import ConfigError
@@ -87,11 +87,10 @@ def uncertainty(
     """
     if out is not None:
         _check_file(out)
-    from recgan.items import read_users
     from recgan.recommender import Recommender
 
     loaded = Recommender.load(model)
-    asked = loaded.users if users is None else matched(read_users(users)["user_id"], loaded.users, str(users))
+    asked = loaded.users if users is None else users_in(users, loaded)
     found = _uncertain(loaded, asked)
     if out is None:
         show(found, form)

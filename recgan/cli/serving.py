@@ -11,7 +11,7 @@ import typer
 
 from recgan.cli.data import FormatOption
 from recgan.cli.ids import many_ids, matched, one_id, preferences_of
-from recgan.cli.making import ModelArgument
+from recgan.cli.making import ModelArgument, users_in
 from recgan.cli.output import Format, note, show
 from recgan.cli.rules import (
     CalibrationOption,
@@ -249,7 +249,7 @@ def _read_asked(model: str, tables: dict[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {}
     for name, table in tables.items():
         if name == "users":
-            asked[name] = _read_users(table, known, strict="histories" not in tables)
+            asked[name] = users_in(table, known, strict="histories" not in tables)
         elif name == "histories":
             asked[name] = _read_histories(table, known)
         elif name == "preferences":
@@ -258,12 +258,6 @@ def _read_asked(model: str, tables: dict[str, str]) -> dict[str, Any]:
             frame = matched_lists(read_lists(table, name), known, table)
             asked[name] = pinned_of(frame) if name == "pinned" else frame
     return asked
-
-
-def _read_users(table: str, known: Recommender, strict: bool) -> pd.Series:
-    from recgan.items import read_users
-
-    return matched(read_users(table)["user_id"], known.users, table, strict=strict)
 
 
 def _read_histories(table: str, known: Recommender) -> pd.DataFrame:

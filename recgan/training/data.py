@@ -79,21 +79,16 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
     if whole.weights is not None and np.ptp(whole.weights) == 0.0:
         whole = whole.strengthened(Strength())
     least = 0.0 if whole.weights is None else float(whole.weights.mean())
+    kept = whole
     if validation is None:
         kept, inner = _carved(whole, disliked, profiles, least, config)
     else:
-        kept, inner = (
-            whole,
-            from_holdout(
-                validation,
-                item_vocabulary,
-                lambda ids: user_profiles(user_table, user_vocabulary.all_ids, ids),
-                config.metric,
-                config.max_validation_users,
-                config.seed,
-                least,
-            ),
-        )
+
+        def profiles_of(ids: pd.Series) -> np.ndarray:
+            return user_profiles(user_table, user_vocabulary.all_ids, ids)
+
+        limits = config.metric, config.max_validation_users, config.seed, least
+        inner = from_holdout(validation, item_vocabulary, profiles_of, *limits)
     known = user_vocabulary, item_vocabulary, kept, profiles, item_table
     return Data(*known, inner, whole, disliked, others=others)
 
