@@ -28,10 +28,14 @@ def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
     Returns:
         Counts, (N,) float64.
     """
-    counted = histories.decay(half_life)
-    if histories.weights is not None:
-        counted = counted * histories.weights
+    counted = row_weights(histories, half_life)
     return np.asarray(np.bincount(histories.items, counted, minlength=histories.n_items))
+
+
+def row_weights(histories: Histories, half_life: float | None) -> np.ndarray:
+    """What every row counts by its weight and its age, (rows,) float64."""
+    counted = histories.decay(half_life)
+    return counted if histories.weights is None else counted * histories.weights
 
 
 def log_popularity(histories: Histories, half_life: float | None) -> np.ndarray:

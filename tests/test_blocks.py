@@ -49,6 +49,14 @@ def full(seed: int = 0, n_users: int = B) -> Query:
     return query.take(np.arange(n_users)) if n_users < B else query
 
 
+def with_a_stranger(query: Query) -> Query:
+    """The question with no history of the first two users, of whom the second states something."""
+    lists = [query.histories.of(user)[: 9 * (user > 1)] for user in range(B)]
+    stated = np.asarray(query.stated, np.float32).copy()
+    stated[:2] = [[0.0, 0.0], [0.0, 1.0]]
+    return replace(query, histories=Histories.from_lists(lists, N), stated=stated)
+
+
 def rows_of(value, users):
     """What belongs to some users of a part of a question that all have."""
     if isinstance(value, Histories):
@@ -138,11 +146,14 @@ def blocks() -> Blocks:
 
 
 @pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
 @pytest.mark.parametrize("costly", [False, True])
-def test_queries_times_columns_are_the_weighted_sum_of_all_blocks(blocks, biased, costly):
+def test_queries_times_columns_are_the_weighted_sum_of_all_blocks(blocks, biased, opened, costly):
     random, weights = np.random.default_rng(1), blocks.weights
     bias = random.normal(size=N).astype(np.float32) if biased else None
-    some, asked = replace(blocks, bias=bias), replace(full(), noise=None)
+    opening = random.normal(size=N).astype(np.float32) if opened else None
+    some, asked = replace(blocks, bias=bias, opening=opening), with_a_stranger(replace(full(), noise=None))
+    assert asked.known.tolist() == [False] + [True] * (B - 1)
     if not costly:
         asked = replace(asked, costs=None)
     wanted = random.normal(size=(B, 6)).astype(np.float32)
@@ -152,6 +163,8 @@ def test_queries_times_columns_are_the_weighted_sum_of_all_blocks(blocks, biased
     scores += 3.0 * blocks.dense.scores(asked.histories) + 2.0 * blocks.factors.scores(asked.histories)
     scores += (0.3 + 0.7 * fade - (asked.costs[:, None] if costly else 0.0)) * blocks.popularity
     scores += bias if biased else 0.0
+    if opened:
+        scores += np.where(asked.known, 0.0, 0.3 + 0.7 * fade[:, 0])[:, None] * opening
     queries = some.queries(asked, wanted)
     assert queries.dtype == some.columns.dtype == np.float32
     np.testing.assert_allclose(queries @ some.columns.T, scores, atol=1e-4)

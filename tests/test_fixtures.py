@@ -15,7 +15,7 @@ from recgan import artifact, storage
 from recgan.ranking import Ranker, Weights
 
 KEPT = sorted((Path(__file__).parent / "fixtures").glob("format-*"))
-NEWEST = Path(__file__).parent / "fixtures" / "format-1-fade"
+NEWEST = Path(__file__).parent / "fixtures" / "format-1-opening"
 
 
 @pytest.mark.parametrize("place", KEPT, ids=lambda place: place.name)

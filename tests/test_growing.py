@@ -57,7 +57,11 @@ def test_lists_of_the_learned_items_are_what_they_were(plain, more):
 
 
 def test_adding_and_removing_gives_the_old_lists_back(plain, more):
+    first = plain._blocks.opening
+    assert first.any()
+    assert np.array_equal(more._blocks.opening, np.append(first, np.zeros(WHOLE - LEARNED)))
     back = more.remove_items(more.new_items)
+    assert np.array_equal(back._blocks.opening, first)
     pd.testing.assert_frame_equal(plain.recommend_batch(n=10), back.recommend_batch(n=10))
     pd.testing.assert_frame_equal(plain.moods(1), back.moods(1))
     assert len(back.new_items) == 0

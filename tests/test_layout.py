@@ -15,7 +15,7 @@ PACKAGE = Path(recgan.__file__).parent
 ORDER = [
     "errors", "remote", "config", "rules", "schema", "foreign", "tables", "vocabulary", "interactions", "items",
     "splits", "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "features", "content",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "opening", "features", "content",
     "networks", "losses", "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "cold", "artifact",
     "storage", "changes", "bounds",
     "preferences", "serving", "generative", "explaining", "growing", "recommender", "shortcut", "baselines", "training",

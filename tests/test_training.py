@@ -16,8 +16,9 @@ from recgan.config import Config
 from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.histories import DAY, Histories
 from recgan.networks import Discriminator, build_generator
+from recgan.opening import opening
 from recgan.popularity import Trend
-from recgan.ranking import Query, Ranker, Weights
+from recgan.ranking import Blocks, Query, Ranker, Weights
 from recgan.training import closed, phases, short, slates
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
@@ -656,9 +657,29 @@ def test_strangers_get_of_the_generator_what_serves_the_users_of_the_training(mo
     score = by_parts(model._blocks)[wanted](query).at(np.arange(n_items)[None])[0]
     random = np.random.default_rng(0)
     rows = [np.union1d(np.argsort(-score)[:10], random.permutation(n_items)[:3]) for _ in range(100)]
-    blocks = dataclasses.replace(model._blocks, weights=Weights(popularity=1.0))
+    blocks = dataclasses.replace(model._blocks, weights=Weights(popularity=1.0), opening=None)
     chosen = short.choose_unknown(blocks, Histories.from_lists(rows, n_items), "ndcg@5", 0)
     assert (chosen.unknown > 0.0) == (wanted == "generated")
     assert dataclasses.replace(chosen, unknown=1.0) == blocks.weights
     silent = dataclasses.replace(blocks, weights=Weights(popularity=1.0, unknown=0.0))
     assert short.choose_unknown(silent, Histories.from_lists(rows, n_items), "ndcg@5", 0).unknown == 0.0
+
+
+def test_strangers_get_an_order_of_their_own_and_nobody_else(small_config):
+    """Two tastes, one of them rarer: the first list holds both; what known users get does not hang on it."""
+    random = np.random.default_rng(0)
+    rows = [(user, item + 12 * (user >= 90)) for user in range(150) for item in np.flatnonzero(random.random(12) < 0.7)]
+    model = recgan.train(pd.DataFrame(rows, columns=["user_id", "item_id"]), config=small_config)
+    blocks = model._blocks
+    np.testing.assert_array_equal(blocks.opening, opening(model._histories, blocks.popularity))
+    blocks = dataclasses.replace(blocks, weights=dataclasses.replace(blocks.weights, popularity=1.0, unknown=0.0))
+    users, known = [0, 100, 999], [0, 100]
+
+    def lists_of(some: Blocks) -> pd.Series:
+        model._blocks, model._ranker = some, Ranker(some, None, 20)
+        return model.recommend_batch(users, 10).set_index("user_id")["item_id"]
+
+    lists, plain = lists_of(blocks), lists_of(dataclasses.replace(blocks, opening=None))
+    assert lists[known].tolist() == plain[known].tolist()
+    assert 3 <= (lists[999] >= 12).sum() <= 5
+    assert (plain[999] >= 12).sum() <= 1

@@ -13,6 +13,7 @@ from planted import planted
 import recgan
 from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.histories import Histories, Strength
+from recgan.opening import opening
 from recgan.training.closed import refits
 from recgan.training.updating import _Known, _rows
 from recgan.vocabulary import Vocabulary
@@ -47,6 +48,8 @@ def test_closed_forms_are_those_of_all_events(frame, old, new):
     np.testing.assert_array_equal(new._histories.offsets, histories.offsets)
     fits = refits(old.info(), old.info()["config"]["seed"])
     np.testing.assert_array_equal(new._blocks.popularity, fits["popularity"](histories))
+    first = opening(histories, new._blocks.popularity, old.info()["half_life"])
+    np.testing.assert_array_equal(new._blocks.opening, first)
     weights = old.info()["weights"]
     assert any(weights[name] for name in ("dense", "factors", "sparse"))
     for name in ("dense", "factors"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 VECTORS, EMBEDDINGS = "vectors", "encoder.embeddings"
 FOLD, DENSE, FACTORS, POPULARITY, CATEGORIES = "fold", "dense", "factors", "popularity", "categories"
-BIAS = "bias"
+BIAS, OPENING = "bias", "opening"
 TRAITS = ("popularity", "trend", "year", "audience")
 TRAIT = "traits."
 YEARS = TRAIT + "year"
@@ -29,8 +29,9 @@ def item_arrays(blocks: Blocks, judge: Judge | None) -> dict[str, np.ndarray]:
     """All arrays with one row an item, (N, ...) float32 each, by name; the sparse rows are not among them."""
     state = blocks.generator.state_dict()
     arrays = {name: np.asarray(state[name].numpy()) for name in (VECTORS, EMBEDDINGS) if name in state}
-    bias = np.zeros(len(blocks.popularity), np.float32) if blocks.bias is None else blocks.bias
-    arrays |= {POPULARITY: blocks.popularity, CATEGORIES: blocks.categories, BIAS: bias}
+    none = np.zeros(len(blocks.popularity), np.float32)
+    arrays |= {POPULARITY: blocks.popularity, CATEGORIES: blocks.categories}
+    arrays |= {name: none if (array := getattr(blocks, name)) is None else array for name in (BIAS, OPENING)}
     if blocks.dense is not None:
         arrays |= {FOLD: blocks.dense.fold, DENSE: blocks.dense.columns}
     if blocks.factors is not None:
@@ -65,7 +66,8 @@ def with_items(
         sparse=None if blocks.sparse is None or rows is None else replace(blocks.sparse, rows=rows),
         popularity=arrays[POPULARITY],
         categories=arrays[CATEGORIES],
-        bias=arrays[BIAS] if arrays[BIAS].any() else None,
+        bias=_told(arrays[BIAS]),
+        opening=_told(arrays[OPENING]),
     )
     if judge is None:
         return changed, None
@@ -74,6 +76,10 @@ def with_items(
     return changed, replace(
         judge, traits=replace(judge.traits, **traits, categories=changed.categories, vectors=vectors)
     )
+
+
+def _told(array: np.ndarray) -> np.ndarray | None:
+    return array if array.any() else None
 
 
 def _generator(generator: Generator, arrays: Mapping[str, np.ndarray], config: Config) -> Generator:

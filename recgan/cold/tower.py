@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recgan.cold.arrays import BIAS, CATEGORIES, POPULARITY, VECTORS, YEARS
+from recgan.cold.arrays import BIAS, CATEGORIES, OPENING, POPULARITY, VECTORS, YEARS
 from recgan.cold.smoothing import Smoother
 from recgan.content import Reader, Terms, category_names, category_terms
 from recgan.features import year_scale, years_on
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KIN = 20
 """Items that a new one is most alike: it takes the mean of their sparse rows, and of what the regression misses."""
 ROWS = 1024
-READ = (CATEGORIES, YEARS, BIAS)
+READ = (CATEGORIES, YEARS, BIAS, OPENING)
 """Arrays that are not predicted."""
 
 
@@ -105,7 +105,7 @@ class Tower:
         length = np.median(np.linalg.norm(arrays[VECTORS], axis=1))
         predicted[VECTORS] = unit(predicted[VECTORS]) * np.float32(length)
         liked = self.settings.popularity * predicted[POPULARITY] + self.settings.handicap
-        predicted |= {**self.read(items), BIAS: np.asarray(liked, np.float32)}
+        predicted |= {**self.read(items), BIAS: np.asarray(liked, np.float32), OPENING: np.zeros_like(liked)}
         return {name: predicted[name] for name in arrays}, shares
 
     def read(self, items: pd.DataFrame) -> dict[str, np.ndarray]:

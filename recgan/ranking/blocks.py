@@ -63,6 +63,12 @@ class Query:
     popularity: float = 0.0
     costs: np.ndarray | None = None
 
+    @property
+    def known(self) -> np.ndarray:
+        """Of whom there is a history or something stated, (B,) bool; the others are strangers."""
+        had = self.histories.lengths > 0
+        return had if self.stated is None else had | self.stated.any(axis=1)
+
     def take(self, users: np.ndarray) -> Query:
         """The same question for some of the users."""
         if len(users) == len(self.histories) == 1:
@@ -167,6 +173,7 @@ class Blocks:
         preferences: the encoder of stated categories, or None.
         strength: what the weights of a history's events are worth.
         bias: what is added to the scores of new items, (N,) float32; None where there are none.
+        opening: what the items' popularity gains or loses for strangers, (N,) float32; None for nothing.
     """
 
     generator: Generator
@@ -181,19 +188,20 @@ class Blocks:
     preferences: PreferenceEncoder | None = None
     strength: Strength = field(default_factory=Strength)
     bias: np.ndarray | None = None
+    opening: np.ndarray | None = None
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """Every item as one vector of the search, (N, Q) float32: generated, linear, popularity and bias columns."""
+        """Every item as one vector of the search, (N, Q) float32: generated, linear and constant columns."""
         with torch.no_grad():
             generated = self.generator.item_vectors().numpy()
         closed = [block.columns for block, _ in self._closed()]
-        constant = [part[:, None] for part in (self.popularity, self.bias) if part is not None]
+        constant = [part[:, None] for part in (self.popularity, self.opening, self.bias) if part is not None]
         return np.ascontiguousarray(np.concatenate([generated, *closed, *constant], axis=1))
 
     @property
     def constant(self) -> np.ndarray:
-        """What every item scores whoever asks, (N,) float32."""
+        """What every item scores whoever asks and is no stranger, (N,) float32."""
         popular = self.weights.popularity * self.popularity
         return np.asarray(popular if self.bias is None else popular + self.bias)
 
@@ -216,10 +224,12 @@ class Blocks:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
         closed = [weight * block.queries(query.histories) for block, weight in self._closed()]
         generated, popularity = self.fading_weights(query.histories.lengths)
-        if query.costs is not None:
-            popularity = popularity - query.costs[:, None]
-        once = [] if self.bias is None else [np.ones((len(wanted), 1), np.float32)]
-        return np.concatenate([generated * wanted, *closed, popularity, *once], axis=1).astype(np.float32)
+        constant = [popularity if query.costs is None else popularity - query.costs[:, None]]
+        if self.opening is not None:
+            constant.append(np.where(query.known[:, None], np.float32(0.0), popularity))
+        if self.bias is not None:
+            constant.append(np.ones((len(wanted), 1), np.float32))
+        return np.concatenate([generated * wanted, *closed, *constant], axis=1).astype(np.float32)
 
     def fading_weights(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the generated block and popularity count for histories of such lengths (B,), (B, 1) float32 each."""
@@ -235,10 +245,7 @@ class Blocks:
 
     def wanted(self, query: Query, conditions: torch.Tensor) -> np.ndarray:
         """Wanted vectors, (B, D) float32: noise-free, or those of the query's draws of the noise."""
-        known = query.histories.lengths > 0
-        if query.stated is not None:
-            known = known | query.stated.any(axis=1)
-        share = np.where(known, 1.0, self.weights.unknown).astype(np.float32)
+        share = np.where(query.known, 1.0, self.weights.unknown).astype(np.float32)
         with torch.no_grad():
             if query.noise is None:
                 wanted = self.generator.wanted(conditions)

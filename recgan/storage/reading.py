@@ -73,7 +73,8 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
         categories=_categories(arrays, item_table) if judge is None else judge.traits.categories,
         preferences=_preferences(arrays, generator, item_table, tower),
         strength=_strength(manifest.get("strength", {})),
-        bias=_checked(arrays, "bias", (len(items),)) if "bias" in arrays else None,
+        bias=_constant(arrays, "bias", len(items)),
+        opening=_constant(arrays, "opening", len(items)),
     )
     profiles = _checked(arrays, "profiles", (len(users), None))
     if judge is not None and judge.traits.audience.shape[1] != profiles.shape[1]:
@@ -81,6 +82,10 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
     return Parts(users, items, histories, profiles, item_table, blocks, judge, disliked[0] if disliked else None, tower)
+
+
+def _constant(arrays: dict[str, np.ndarray], name: str, n_items: int) -> np.ndarray | None:
+    return _checked(arrays, name, (n_items,)) if name in arrays else None
 
 
 def _strength(values: Mapping[str, float]) -> Strength:

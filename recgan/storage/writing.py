@@ -53,7 +53,8 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
     if blocks.factors is not None:
         arrays["factors.columns"] = blocks.factors.columns
         arrays |= {} if blocks.factors.gram is None else {"factors.gram": blocks.factors.gram}
-    arrays |= {} if blocks.bias is None else {"bias": blocks.bias}
+    constant = {"bias": blocks.bias, "opening": blocks.opening}
+    arrays |= {name: array for name, array in constant.items() if array is not None}
     if parts.tower is not None:
         arrays |= {f"tower.{name}": array for name, array in tower_arrays(parts.tower).items()}
     if blocks.sparse is not None:

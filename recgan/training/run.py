@@ -18,6 +18,7 @@ from recgan.errors import ConfigError
 from recgan.features import ItemTraits, category_flags, category_matrix
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.networks import Discriminator, build_generator
+from recgan.opening import opening
 from recgan.popularity import popularity_spread
 from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Ranker, Weights
@@ -118,6 +119,7 @@ class Run:
         blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
+        blocks = replace(blocks, opening=self._opening(blocks))
         blocks = self._timed("preferences", partial(self._with_preferences, blocks))
         parts, self.report["content"] = self._timed("content", partial(self._content, blocks, judge))
         self.report |= {
@@ -234,6 +236,9 @@ class Run:
         tuned = self.phases.tuned(blocks, self.report["ranking"]["best_epoch"])
         refitted = replace(tuned, **closed)
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))
+
+    def _opening(self, blocks: Blocks) -> np.ndarray:
+        return opening(self.data.whole, blocks.popularity, self.popularity.settings["half_life"])
 
     def _with_preferences(self, blocks: Blocks) -> Blocks:
         """With an encoder of stated preferences, where the items have categories and nobody is in a hurry."""

@@ -16,6 +16,7 @@ from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.features import ItemTraits, category_flags
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.interactions import by_taste, read_interactions
+from recgan.opening import opening
 from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Query, Weights
 from recgan.recommender import Recommender
@@ -180,7 +181,8 @@ def _refitted(blocks: Blocks, model: Recommender, histories: Histories) -> Block
         ) from error
     counting = [name for name in LINEAR if getattr(blocks.weights, name)]
     closed: Mapping[str, Any] = {name: fits[name](histories) for name in (*counting, "popularity")}
-    return replace(blocks, **closed)
+    first = opening(histories, closed["popularity"], model._report["half_life"])
+    return replace(blocks, **closed, opening=first)
 
 
 def _is_trained(model: Recommender) -> bool:
