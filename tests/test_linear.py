@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,23 @@ def test_what_factors_want_does_not_hang_on_company_order_or_repeats(histories, 
     np.testing.assert_allclose(block.queries(histories), together, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [2, 5, 30])
+@pytest.mark.parametrize("weighs", [False, True])
+def test_short_histories_and_long_ones_are_solved_alike(histories, rank, weighs):
+    """Few columns, so that all histories are longer; many, so that all are shorter; and some of both."""
+    random = np.random.default_rng(0)
+    weights = random.uniform(0.0, 3.0, len(histories.items)).astype(np.float32) if weighs else None
+    some = replace(histories, weights=weights)
+    vectors = random.normal(size=(40, rank)).astype(np.float32)
+    x, y = some.weighted().toarray().astype(np.float64), vectors.astype(np.float64)
+    prior = 0.3 * y.T @ y + 2.0 * np.eye(rank)
+    expected = np.stack([np.linalg.solve(prior + (y * row[:, None]).T @ y, row @ y) for row in x])
+    found = linear.Factors(vectors, 0.3, 2.0).queries(some)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    few = some.take(np.array([3]))
+    np.testing.assert_allclose(linear.Factors(vectors, 0.3, 2.0).queries(few), expected[[3]], rtol=1e-4, atol=1e-6)
+
+
 def test_factors_want_nothing_without_a_history():
     block = linear.Factors(np.ones((3, 2), np.float32), unseen=0.5, ridge=1.0)
     assert not block.queries(Histories.from_lists([np.array([], np.int64)] * 2, 3)).any()
@@ -180,8 +198,10 @@ def test_factors_want_nothing_without_a_history():
 
 
 def test_factors_cost_more_with_rows_and_columns(histories):
-    cheap, dear = (linear.factors_cost(histories, rank) for rank in (8, 16))
-    assert 4 * cheap < dear < 8 * cheap
+    cheap, dear, dearest = (linear.factors_cost(histories, rank) for rank in (2, 4, 400))
+    assert 2 * cheap < dear < 8 * cheap
+    assert dearest < 200**2 * dear  # short histories are solved for their items
+    assert linear.factors_cost(histories.joined(histories), 4) > dear
 
 
 some_histories = st.lists(st.lists(st.integers(0, 8), max_size=7), min_size=1, max_size=8).map(

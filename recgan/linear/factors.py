@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -58,26 +59,53 @@ class Factors:
         """The block for other items, (N, R) float32, in which a history of items that stay wants what it wanted."""
         return Factors(columns, self.unseen, self.ridge, self._counted.numpy())
 
+    @cached_property
+    def root(self) -> Tensor:
+        """The lower triangle T with `T T' = prior`, (R, R) float32."""
+        root: Tensor = torch.linalg.cholesky(self.prior.double())
+        return root.float()
+
     def queries(self, histories: Histories) -> np.ndarray:
-        """Wanted vectors w of B users, (B, R) float32; zeros for an empty history."""
-        rank, found = self.columns.shape[1], np.zeros((len(histories), self.columns.shape[1]), np.float32)
-        distinct = _distinct(histories)
-        able, most = np.flatnonzero(distinct.lengths), max(1, CELLS // rank**2)
-        for group in distinct.groups(able, max(1, distinct.n_items), max(1, CELLS // rank)):
-            for start in range(0, len(group), most):
-                users = group[start : start + most]
-                items, mask = distinct.window(users, distinct.n_items)
-                weights = None if distinct.weights is None else distinct.window_weights(users, distinct.n_items)
-                found[users] = self._solved(items, mask, weights)
+        """Wanted vectors w of B users, (B, R) float32; zeros for an empty history.
+
+        A history of fewer than R items is solved for its items, a longer one for the columns: the same w, by the
+        identity of Woodbury.
+        """
+        rank, distinct = self.columns.shape[1], _distinct(histories)
+        found = np.zeros((len(histories), rank), np.float32)
+        for users, items, weights in _portions(distinct, distinct.lengths >= rank, rank, rank):
+            found[users] = self._by_columns(torch.from_numpy(self.columns[items]), weights)
+        short = (distinct.lengths > 0) & (distinct.lengths < rank)
+        if short.any():
+            table, numbers = self._whitened(distinct)
+            for users, items, weights in _portions(replace(distinct, items=numbers), short, rank, 0):
+                found[users] = self._by_items(table[torch.from_numpy(items)], weights)
         return found
 
-    def _solved(self, items: np.ndarray, mask: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-        """Item numbers, mask and weights, (B, L) each -> (B, R)."""
-        had = torch.from_numpy(self.columns[items] * mask[..., None])  # (B, L, R)
-        counted = had if weights is None else had * torch.from_numpy(weights).unsqueeze(2)
-        equations = torch.baddbmm(self.prior, counted.transpose(1, 2), had)  # (B, R, R)
-        root = torch.linalg.cholesky(equations)
-        return np.asarray(torch.cholesky_solve(counted.sum(1).unsqueeze(2), root).squeeze(2).numpy())
+    def _whitened(self, histories: Histories) -> tuple[Tensor, np.ndarray]:
+        """Rows y of the items that are asked for as `inverse(T) y`, and the rows of the table that they have there."""
+        some, numbers = self.columns, histories.items
+        if len(numbers) < len(some):
+            kept, numbers = np.unique(numbers, return_inverse=True)
+            some = some[kept]
+        rows = torch.linalg.solve_triangular(self.root.T, torch.from_numpy(some), upper=True, left=False)
+        return rows, numbers
+
+    def _by_columns(self, vectors: Tensor, weights: Tensor) -> np.ndarray:
+        """Vectors of the items (B, L, R) and their weights (B, L), 0 where none stands -> (B, R)."""
+        counted = vectors * weights.unsqueeze(2)
+        equations = torch.baddbmm(self.prior, counted.transpose(1, 2), vectors)  # (B, R, R)
+        solved = torch.cholesky_solve(counted.sum(1).unsqueeze(2), torch.linalg.cholesky(equations))
+        return np.asarray(solved.squeeze(2).numpy())
+
+    def _by_items(self, vectors: Tensor, weights: Tensor) -> np.ndarray:
+        """Whitened vectors of the items (B, L, R) and their weights (B, L), 0 where none stands -> (B, R)."""
+        roots = weights.sqrt().unsqueeze(2)
+        counted = vectors * roots
+        equations = torch.baddbmm(torch.eye(vectors.shape[1]), counted, counted.transpose(1, 2))  # (B, L, L)
+        shares = torch.cholesky_solve(roots, torch.linalg.cholesky(equations))
+        wanted = (counted.transpose(1, 2) @ shares).squeeze(2)
+        return np.asarray(torch.linalg.solve_triangular(self.root, wanted, upper=False, left=False).numpy())
 
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores of every item for B users, (B, N) float32."""
@@ -104,8 +132,30 @@ def factors(histories: Histories, start: np.ndarray, *, unseen: float = 0.2, rid
 
 def factors_cost(histories: Histories, rank: float) -> float:
     """Operations of `factors`, about: for the equations of users and items, and for their solution."""
-    equations = 4.0 * len(histories.items) * rank**2
-    return equations + (len(histories) + histories.n_items) * rank**3 / 3.0
+    lengths = np.concatenate([histories.lengths, histories.counts()]).astype(np.float64)
+    least, most = np.minimum(lengths, rank), np.maximum(lengths, rank)
+    return float((2.0 * least**2 * most + least**3 / 3.0 + 2.0 * rank**2).sum())
+
+
+def _portions(
+    histories: Histories, asked: np.ndarray, rank: int, width: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
+    """Users of similar length with their items and weights, 0 where none stands, (B,), (B, L) and (B, L) float32.
+
+    Args:
+        histories: distinct items of U users.
+        asked: whose turn it is, (U,) bool.
+        rank: numbers of an item.
+        width: of a user's equations; 0 for the length of the history.
+    """
+    n = max(1, histories.n_items)
+    for group in histories.groups(np.flatnonzero(asked), n, max(1, CELLS // rank)):
+        most = max(1, CELLS // (width or int(histories.lengths[group].max())) ** 2)
+        for start in range(0, len(group), most):
+            users = group[start : start + most]
+            items, mask = histories.window(users, n)
+            weights = mask.astype(np.float32) if histories.weights is None else histories.window_weights(users, n)
+            yield users, items, torch.from_numpy(weights)
 
 
 def _distinct(histories: Histories) -> Histories:

@@ -45,7 +45,7 @@ FACTORS: Mapping[str, float] = {"rank": 64, "unseen": 0.2, "ridge": 6.0}
 FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0), ("ridge", 1.3))
 """Which setting is changed by which factor, either way and for as long as that is better, one after the other."""
 
-FACTORS_RANKS, FACTORS_COST = (32, 512), 6e11
+FACTORS_RANKS, FACTORS_COST = (32, 512), 3e11
 """Least and most columns tried, and the operations that one fit may take."""
 
 POWERS = (0.0, 0.5, 1.0, 2.0)
