@@ -16,7 +16,7 @@ from recgan.histories import Histories
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-CELLS = 1 << 22
+CELLS = 1 << 20
 """Most numbers that are held at once of history items' vectors, and of the users' equations."""
 
 
@@ -79,17 +79,17 @@ class Factors:
         if short.any():
             table, numbers = self._whitened(distinct)
             for users, items, weights in _portions(replace(distinct, items=numbers), short, rank, 0):
-                found[users] = self._by_items(table[torch.from_numpy(items)], weights)
+                found[users] = self._by_items(torch.from_numpy(table[items]), weights)
         return found
 
-    def _whitened(self, histories: Histories) -> tuple[Tensor, np.ndarray]:
+    def _whitened(self, histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         """Rows y of the items that are asked for as `inverse(T) y`, and the rows of the table that they have there."""
         some, numbers = self.columns, histories.items
         if len(numbers) < len(some):
             kept, numbers = np.unique(numbers, return_inverse=True)
             some = some[kept]
         rows = torch.linalg.solve_triangular(self.root.T, torch.from_numpy(some), upper=True, left=False)
-        return rows, numbers
+        return rows.contiguous().numpy(), numbers
 
     def _by_columns(self, vectors: Tensor, weights: Tensor) -> np.ndarray:
         """Vectors of the items (B, L, R) and their weights (B, L), 0 where none stands -> (B, R)."""

@@ -45,8 +45,8 @@ FACTORS: Mapping[str, float] = {"rank": 64, "unseen": 0.2, "ridge": 6.0}
 FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0), ("ridge", 1.3))
 """Which setting is changed by which factor, either way and for as long as that is better, one after the other."""
 
-FACTORS_RANKS, FACTORS_COST = (32, 512), 3e11
-"""Least and most columns tried, and the operations that one fit may take."""
+FACTORS_RANKS, FACTORS_COST, FACTORS_CELLS = (32, 512), 3e11, 300_000_000
+"""Least and most columns tried, the operations that one fit may take, and the numbers of all users and items."""
 
 POWERS = (0.0, 0.5, 1.0, 2.0)
 """How far weights are heeded: powers of the weight that validation chooses from; 0 heeds none."""
@@ -164,7 +164,8 @@ class ClosedForms:
         return self._made_factors(**settings) if allowed and self._affordable(settings["rank"]) else best
 
     def _affordable(self, rank: float) -> bool:
-        return linear.factors_cost(self.histories, rank) <= FACTORS_COST
+        cells = (len(self.histories) + self.histories.n_items) * rank
+        return cells <= FACTORS_CELLS and linear.factors_cost(self.histories, rank) <= FACTORS_COST
 
     def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
         self._tried.add((rank, unseen, ridge))
