@@ -42,7 +42,7 @@ class Catalogue:
     """
 
     def __init__(self, columns: np.ndarray) -> None:
-        self._columns = columns
+        self._columns = np.ascontiguousarray(columns)  # of others `take` makes a copy every time
 
     @cached_property
     def _rough(self) -> RoughPass:
