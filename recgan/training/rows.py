@@ -31,7 +31,7 @@ class Rows:
     @classmethod
     def of(cls, table: nn.Parameter, numbers: Tensor) -> Rows:
         """The rows with these numbers."""
-        return cls(table, numbers, table.detach()[numbers].requires_grad_(True))
+        return cls(table, numbers, table.detach().index_select(0, numbers).requires_grad_(True))
 
     def hand_over(self) -> None:
         """Give the table the gradient of the rows, sparse."""
@@ -78,14 +78,15 @@ class RowAdam(torch.optim.Optimizer):
 
     def _move(self, table: Tensor, rows: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
         state, (first, second) = self._remembered(table), group["betas"]
-        steps = state["steps"][rows] + 1.0
-        mean = state["mean"][rows].lerp_(gradient, 1.0 - first)  # (M, D)
-        square = state["square"][rows].lerp_(gradient.square().mean(1), 1.0 - second)
+        steps = state["steps"].index_select(0, rows).add_(1.0)
+        mean = state["mean"].index_select(0, rows).lerp_(gradient, 1.0 - first)  # (M, D)
+        square = state["square"].index_select(0, rows).lerp_(gradient.square().mean(1), 1.0 - second)
         for name, value in (("steps", steps), ("mean", mean), ("square", square)):
-            state[name][rows] = value
+            state[name].index_copy_(0, rows, value)
         root = (square / (1.0 - second**steps)).sqrt_().add_(group["eps"])
         size = group["lr"] / ((1.0 - first**steps) * root)
-        table[rows] = table[rows].mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(mean.mul_(size.unsqueeze(1)))
+        kept = table.index_select(0, rows).mul_(1.0 - group["lr"] * group["weight_decay"])
+        table.index_copy_(0, rows, kept.addcmul_(mean, size.unsqueeze(1), value=-1.0))
 
     def _remembered(self, table: Tensor) -> dict[str, Tensor]:
         state: dict[str, Tensor] = self.state[table]
@@ -121,12 +122,11 @@ class RowAverage:
     @torch.no_grad()
     def before(self, name: str, rows: Tensor) -> None:
         """To be called before some rows of a table are moved."""
-        known, average, now = self.known[name], self.averages[name], self.tables[name][rows]
-        rows = rows.to(average.device)
-        rest = torch.exp(self.decayed - known[rows]).to(now.dtype).unsqueeze(1)
-        now = now.to(average.device)
-        average[rows] = torch.where(rest == 1.0, average[rows], now + rest * (average[rows] - now))
-        known[rows] = self.decayed
+        known, average, now = self.known[name], self.averages[name], self.tables[name].index_select(0, rows)
+        now, rows = now.to(average.device), rows.to(average.device)
+        gone = -torch.expm1(self.decayed - known.index_select(0, rows)).to(now.dtype).unsqueeze(1)
+        average.index_copy_(0, rows, average.index_select(0, rows).lerp_(now, gone))
+        known.index_fill_(0, rows, self.decayed)
 
     def step(self, decay: float) -> None:
         """To be called after a step."""
