@@ -164,7 +164,7 @@ def test_queries_times_columns_are_the_weighted_sum_of_all_blocks(blocks, biased
     scores += (0.3 + 0.7 * fade - (asked.costs[:, None] if costly else 0.0)) * blocks.popularity
     scores += bias if biased else 0.0
     if opened:
-        scores += np.where(asked.known, 0.0, 0.3 + 0.7 * fade[:, 0])[:, None] * opening
+        scores += np.where(asked.known, 0.0, 0.7 * (0.3 + 0.7 * fade[:, 0]))[:, None] * opening  # explore = .3
     queries = some.queries(asked, wanted)
     assert queries.dtype == some.columns.dtype == np.float32
     np.testing.assert_allclose(queries @ some.columns.T, scores, atol=1e-4)

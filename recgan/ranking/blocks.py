@@ -173,7 +173,8 @@ class Blocks:
         preferences: the encoder of stated categories, or None.
         strength: what the weights of a history's events are worth.
         bias: what is added to the scores of new items, (N,) float32; None where there are none.
-        opening: what the items' popularity gains or loses for strangers, (N,) float32; None for nothing.
+        opening: what the items' popularity gains or loses for strangers, (N,) float32; None for nothing. It gives way
+            to the dial, which makes lists unlike in its own way.
     """
 
     generator: Generator
@@ -226,7 +227,8 @@ class Blocks:
         generated, popularity = self.fading_weights(query.histories.lengths)
         constant = [popularity if query.costs is None else popularity - query.costs[:, None]]
         if self.opening is not None:
-            constant.append(np.where(query.known[:, None], np.float32(0.0), popularity))
+            share = np.where(query.known, 0.0, 1.0 - query.explore).astype(np.float32)
+            constant.append(share[:, None] * popularity)
         if self.bias is not None:
             constant.append(np.ones((len(wanted), 1), np.float32))
         return np.concatenate([generated * wanted, *closed, *constant], axis=1).astype(np.float32)
