@@ -7,6 +7,7 @@ from test_training import N, batch_of, histories, module  # noqa: F401
 
 from recgan import losses
 from recgan.training.rows import PORTION, RowAdam, RowAverage, Rows
+from recgan.training.team import Team
 
 SETTINGS = {"full_softmax_items": 1, "n_negatives": 2}
 
@@ -74,12 +75,11 @@ def test_loss_and_gradients_by_rows_are_those_of_the_whole_tables(histories, enc
     if not known and encoder == "bag":
         batch["mask"] = torch.zeros_like(batch["mask"])
     pool = torch.tensor([3, 17, 3, 39])
-    some.ranking.negatives = lambda device: pool
-    whole = some.ranking(batch)
+    whole = some.ranking(batch, pool)
     whole.backward()
     expected = {name: value.grad.clone() for name, value in some.generator.named_parameters() if value.grad is not None}
     some.generator.zero_grad(set_to_none=True)
-    loss, rows = some.ranking.by_rows(batch)
+    loss, rows = some.ranking.by_rows(batch, pool, Team())
     loss.backward()
     for one in rows.values():
         one.hand_over()

@@ -38,13 +38,15 @@ class Checkpoints:
     Args:
         folder: of all phases.
         run: what the run is, by settings, data and versions; JSON values.
+        writes: whether this process writes them, of several that train together.
     """
 
     folder: Path
     run: Mapping[str, Any]
+    writes: bool = True
 
     @classmethod
-    def of(cls, config: Config, data: Data) -> Checkpoints | None:
+    def of(cls, config: Config, data: Data, writes: bool = True) -> Checkpoints | None:
         """The checkpoints that the settings ask for; None where they ask for none.
 
         Raises:
@@ -53,7 +55,8 @@ class Checkpoints:
         if config.checkpoint_dir is None:
             return None
         settings = {name: value for name, value in config.model_dump().items() if name not in ELSEWHERE}
-        found = cls(Path(config.checkpoint_dir), {"settings": settings, "data": _digest(data), "versions": versions()})
+        run = {"settings": settings, "data": _digest(data), "versions": versions()}
+        found = cls(Path(config.checkpoint_dir), run, writes)
         for phase in sorted(found.folder.glob("[!.]*/" + artifact.MANIFEST)):  # hidden: on their way in or out
             found.read(phase.parent.name)
         return found
@@ -145,6 +148,8 @@ class Keeper(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep everything, in one rename."""
+        if not self.checkpoints.writes:
+            return
         module = self.module
         tensors = self._tensors(trainer)
         state = {

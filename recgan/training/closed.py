@@ -45,6 +45,9 @@ FACTORS: Mapping[str, float] = {"rank": 64, "unseen": 0.2, "ridge": 6.0}
 FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0), ("ridge", 1.3))
 """Which setting is changed by which factor, either way and for as long as that is better, one after the other."""
 
+LONG_FIT, LONG_STEP = 5e10, 2.0
+"""Operations of one fit from which on every factor is at least so large, so that fewer fits are needed."""
+
 FACTORS_RANKS, FACTORS_COST, FACTORS_CELLS = (32, 512), 3e11, 300_000_000
 """Least and most columns tried, the operations that one fit may take, and the numbers of all users and items."""
 
@@ -143,7 +146,9 @@ class ClosedForms:
     def factors(self) -> Chosen[linear.Factors]:
         """Least squares, one setting after the other changed for as long as that is better."""
         best = self.first_factors()
-        for name, factor in FACTORS_SEARCH:
+        least = LONG_STEP if linear.factors_cost(self.histories, best.settings["rank"] or 0) > LONG_FIT else 1.0
+        for name, usual in FACTORS_SEARCH:
+            factor = max(usual, least)
             for step in (factor, 1.0 / factor):
                 while (changed := self._changed(best, name, step)).value > best.value:
                     best = changed

@@ -187,7 +187,7 @@ def run_phase(
             trainer = pl.Trainer(
                 max_epochs=epochs - module.epoch,
                 accelerator=config.accelerator,
-                devices=1,
+                devices=module.team.devices,
                 logger=_loggers(config, name),
                 callbacks=callbacks,
                 limit_train_batches=most_batches,

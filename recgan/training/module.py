@@ -20,6 +20,7 @@ from recgan.training.batches import Batch
 from recgan.training.rows import RowAdam, RowAverage, Rows
 from recgan.training.slates import SAMPLED, Pool
 from recgan.training.softmax import EMBEDDINGS, UNREACHABLE, VECTORS, RankingLoss, without_history
+from recgan.training.team import Team
 
 DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
@@ -47,6 +48,7 @@ class ConditionalGAN(pl.LightningModule):
         seconds: the decay ends after this time where that comes first; None for no limit.
         trend: log popularity at the moments that batches name, (M, N), which is added to the logits so that the
             generator learns what popularity does not tell; None for none.
+        team: the processes that rank together; None for this one alone. In the game each plays for itself, and alike.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ConditionalGAN(pl.LightningModule):
         full_softmax: bool,
         seconds: float | None = None,
         trend: Tensor | None = None,
+        team: Team | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -76,8 +79,10 @@ class ConditionalGAN(pl.LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seconds = seconds
+        self.team = team if ranks and team is not None else Team()
         self.ranking = RankingLoss(self.generator, full_softmax, config.n_negatives, trend)
         self.began: float | None = None
+        self.spent = 0.0
         self.n_steps = max(1, n_steps)
         self.steps = 0
         self.by_rows = ranks and not full_softmax and len(generator.vectors) >= MANY_ITEMS * config.n_negatives
@@ -144,17 +149,24 @@ class ConditionalGAN(pl.LightningModule):
         weights = {"adversarial": self.config.adversarial_weight}
         parts = [weights.get(name, 1.0) * loss for name, loss in found.items() if name != "discriminator"]
         self._decay(own)
-        self._descend(own, torch.stack(parts).sum(), self.generator, "generator")
+        whole = self._descend(own, torch.stack(parts).sum(), self.generator, "generator")
         self._average()
         self.counted += 1
         for name, loss in found.items():
-            self.totals[name] = self.totals.get(name, 0.0) + float(loss.detach())
+            value = whole if name == "ranking" else loss.detach()
+            self.totals[name] = self.totals.get(name, 0.0) + float(value)
 
     def progress(self) -> float:
         """Share of the planned steps, or of the time, that is behind, in [0, 1]."""
-        self.began = self.began or time.perf_counter()
-        spent = (time.perf_counter() - self.began) / self.seconds if self.seconds else 0.0
+        if self.team.size == 1:
+            self.spent = self._clock()
+        spent = self.spent / self.seconds if self.seconds else 0.0
         return min(1.0, max(self.steps / self.n_steps, spent))
+
+    def _clock(self) -> float:
+        """Seconds since the first step of this process."""
+        self.began = self.began or time.perf_counter()
+        return time.perf_counter() - self.began
 
     def mean_losses(self) -> dict[str, float]:
         """Mean of every loss since the last call."""
@@ -164,10 +176,13 @@ class ConditionalGAN(pl.LightningModule):
 
     def ranking_loss(self, batch: Batch) -> Tensor:
         """Softmax over the catalogue for every target, with the noise-free vector."""
-        if not self.by_rows:
-            return self.ranking(batch)  # type: ignore[no-any-return]
-        loss, self.rows = self.ranking.by_rows(batch)
-        return loss
+        luck = torch.Generator().manual_seed((self.config.seed << 30) + self.steps)  # the same in all processes
+        pool = self.ranking.negatives(batch["items"].device, luck)
+        if self.by_rows and pool is not None:
+            loss, self.rows = self.ranking.by_rows(batch, pool, self.team)
+            return loss
+        part, share = self.team.part(batch)
+        return share * self.ranking(part, pool)  # type: ignore[no-any-return]
 
     def game_losses(self, batch: Batch, optimizer: Any = None) -> dict[str, Tensor]:
         """What the variation minimises: one draw must explain a slate of items that are alike, and be taken for real.
@@ -250,13 +265,15 @@ class ConditionalGAN(pl.LightningModule):
     def _noise(self, users: int) -> Tensor:
         return torch.randn(users, DRAWS, self.generator.noise_dim, device=self.device)
 
-    def _descend(self, optimizers: list[Any], loss: Tensor, network: torch.nn.Module, name: str) -> None:
-        if not torch.isfinite(loss) or loss.abs() > EXPLODED:
-            raise TrainingError(self._stopped(f"the {name}'s loss is {float(loss.detach()):.6g}"))
+    def _descend(self, optimizers: list[Any], loss: Tensor, network: torch.nn.Module, name: str) -> Tensor:
+        """One step down; the loss, that of all processes."""
         for optimizer in optimizers:
             optimizer.zero_grad()
         self.manual_backward(loss)
         leaves = [*network.parameters(), *(some.values for some in self.rows.values())]
+        whole = self._added_up(loss.detach(), leaves)
+        if not torch.isfinite(whole) or whole.abs() > EXPLODED:
+            raise TrainingError(self._stopped(f"the {name}'s loss is {float(whole):.6g}"))
         norm = torch.nn.utils.clip_grad_norm_(leaves, self.config.clip_norm)
         if not torch.isfinite(norm):
             raise TrainingError(self._stopped(f"the {name}'s gradient is {float(norm):.6g} long"))
@@ -266,6 +283,16 @@ class ConditionalGAN(pl.LightningModule):
                 self._row_average.before(table, some.numbers)
         for optimizer in optimizers:
             optimizer.step()
+        return whole
+
+    def _added_up(self, loss: Tensor, leaves: list[Tensor]) -> Tensor:
+        """The loss of all processes, whose gradients then are the sums, and whose clocks show their mean."""
+        if self.team.size == 1:
+            return loss
+        told = torch.stack([loss, loss.new_tensor(self._clock() / self.team.size)])
+        self.team.add_up([*(leaf.grad for leaf in leaves if leaf.grad is not None), told])
+        self.spent = float(told[1])
+        return told[0]
 
     def _stopped(self, what: str) -> str:
         users = len(next(iter(self.batch.values()), ()))

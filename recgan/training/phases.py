@@ -24,6 +24,7 @@ from recgan.training.fitting import Measure, Notes, Watch, run_phase, seeded, se
 from recgan.training.module import ConditionalGAN, Phase
 from recgan.training.plan import Plan
 from recgan.training.short import choose_short, choose_unknown
+from recgan.training.team import Team
 from recgan.training.validation import Proposals, choose_weights, propose, units
 
 REFIT_SHARE = 0.5
@@ -50,6 +51,7 @@ class Phases:
         module: of the training; another one may play another game.
         checkpoints: where the phases are kept and taken up from; None for nowhere.
         stopped: names of the phases that Ctrl-C ended; after one no other is begun.
+        team: the processes that train together.
     """
 
     data: Data
@@ -62,6 +64,7 @@ class Phases:
     module: type[ConditionalGAN] = ConditionalGAN
     checkpoints: Checkpoints | None = None
     stopped: list[str] = field(default_factory=list)
+    team: Team = field(default_factory=Team)
 
     def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
         """Stage one with a generator that ranks, and the account of its training."""
@@ -201,6 +204,7 @@ class Phases:
             full_softmax=self.plan.full_softmax,
             seconds=limit and limit * share,
             trend=None if trend is None else torch.from_numpy(trend.log_rates),
+            team=self.team,
         )
 
     def _batches(self, histories: Histories) -> SequenceBatches | SplitBatches:

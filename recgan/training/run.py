@@ -36,6 +36,7 @@ from recgan.training.phases import Phases
 from recgan.training.plan import plan
 from recgan.training.preferences import fit_preferences
 from recgan.training.reporting import alarms, versions
+from recgan.training.team import Team, team
 from recgan.training.validation import LINEAR, Proposals
 
 Result = TypeVar("Result")
@@ -71,14 +72,17 @@ def train(
         ConfigError: when a setting does not fit.
         TrainingError: when a loss is not a number.
 
+    Processes that torchrun or Ray Train started train one generator together: each calls this with the same arguments,
+    computes its share of every batch, and gets the same model.
+
     Ctrl-C ends the training of the generator; what it has learned is weighed and comes back as a model, with a
     warning. A second Ctrl-C is a KeyboardInterrupt.
     """
     started = time.perf_counter()
-    config = settled(config, seed)
+    config, together = settled(config, seed), team()
     data = read_data(interactions, items, users, validation, config)
-    with Progress(config.progress) as progress, seeded(config.seed):
-        return Run(strengthened(data, config), config, progress, started).recommender()
+    with Progress(config.progress and not together.rank) as progress, seeded(config.seed):
+        return Run(strengthened(data, config), config, progress, started, together).recommender()
 
 
 def settled(config: Config | None, seed: int | None) -> Config:
@@ -92,12 +96,15 @@ def settled(config: Config | None, seed: int | None) -> Config:
 class Run:
     """One training run; its methods are its stages, in order."""
 
-    def __init__(self, data: Data, config: Config, progress: Progress, started: float) -> None:
+    def __init__(
+        self, data: Data, config: Config, progress: Progress, started: float, together: Team | None = None
+    ) -> None:
         self.data = data
+        self.team = together or Team()
         self.config = config
         self.progress = progress
         self.started = started
-        self.checkpoints = Checkpoints.of(config, data)
+        self.checkpoints = Checkpoints.of(config, data, writes=not self.team.rank)
         self.report: dict[str, Any] = {}
         self.stage_seconds: dict[str, float] = {}
 
@@ -173,7 +180,15 @@ class Run:
         if half_life:  # the generator knows of a user what the trend does not tell, and of a stranger nothing
             alone = Weights(popularity=popularity_spread(data.histories, life), unknown=0.0)
         self.phases = Phases(
-            data, config, made, alone, half_life, strongest, self.progress, checkpoints=self.checkpoints
+            data,
+            config if not self.team.rank else config.changed(log_dir=None),
+            made,
+            alone,
+            half_life,
+            strongest,
+            self.progress,
+            checkpoints=self.checkpoints,
+            team=self.team,
         )
         popularity, strength = self.popularity.block, data.strength
         return Blocks(generator, *closed, popularity, alone, noise, made.window, categories, strength=strength)

@@ -10,6 +10,7 @@ from recgan import losses
 from recgan.networks import Generator, SequenceEncoder
 from recgan.training.batches import Batch
 from recgan.training.rows import Rows
+from recgan.training.team import Team
 
 UNREACHABLE = -1e4
 VECTORS, EMBEDDINGS = "vectors", "encoder.embeddings"
@@ -38,7 +39,7 @@ class RankingLoss(nn.Module):
         self.register_buffer("trend", trend, persistent=False)
 
     def forward(self, batch: Batch, pool: Tensor | None = None) -> Tensor:
-        """The loss of a batch, a scalar; with the negatives given, (P,) int64, or drawn here."""
+        """The loss of a batch, a scalar, against negatives (P,) int64, or against every item where there are none."""
         generator = self.generator
         if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
             states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
@@ -63,10 +64,9 @@ class RankingLoss(nn.Module):
         pool: Tensor | None,
     ) -> Tensor:
         vectors = self.generator.item_vectors()
-        if self.full_softmax:
+        if pool is None:
             logits = self.in_fashion(wanted @ vectors.T, when)
             return losses.ranking_loss(without_history(logits, batch), targets, mask, weights)
-        pool = self.negatives(wanted.device) if pool is None else pool
         rows, columns = mask.nonzero(as_tuple=True)
         items = targets[rows, columns]
         values = (wanted[rows] * vectors[items]).sum(-1)  # only where a target stands: histories differ in length
@@ -76,9 +76,11 @@ class RankingLoss(nn.Module):
         rest = self.in_fashion(wanted @ vectors[pool].T, when, pool)
         return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, self.n_items, weights)
 
-    def negatives(self, device: torch.device) -> Tensor:
-        """A sample of the catalogue, (P,) int64."""
-        return torch.randint(self.n_items, (self.n_negatives,), device=device)
+    def negatives(self, device: torch.device, luck: torch.Generator) -> Tensor | None:
+        """A sample of the catalogue, (P,) int64, or None for all of it."""
+        if self.full_softmax:
+            return None
+        return torch.randint(self.n_items, (self.n_negatives,), generator=luck).to(device)
 
     def in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
         """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""
@@ -86,19 +88,25 @@ class RankingLoss(nn.Module):
             return logits
         return logits + (self.trend if pool is None else self.trend[:, pool])[when]
 
-    def by_rows(self, batch: Batch) -> tuple[Tensor, dict[str, Rows]]:
+    def by_rows(self, batch: Batch, pool: Tensor, team: Team) -> tuple[Tensor, dict[str, Rows]]:
         """The loss of a batch as a function of the rows that it reads, so that nothing of the size of N is made.
 
+        Args:
+            batch: of all processes.
+            pool: the negatives, (P,) int64.
+            team: of which this process computes its part.
+
         Returns:
-            The loss, and the rows of every table of item vectors that the loss hangs on.
+            The part of the loss, and the rows of every table of item vectors that the loss of all hangs on.
         """
-        local, pool, read = self._renumbered(batch, self.negatives(batch["items"].device))
+        local, pool, read = self._renumbered(batch, pool)
+        part, share = team.part(local)
         parameters = dict(self.generator.named_parameters())
         rows = {name: Rows.of(parameters[name], numbers) for name, numbers in read.items()}
         swapped = {f"generator.{name}": some.values for name, some in rows.items()}
         if self.trend is not None:
             swapped["trend"] = self.trend[:, read[VECTORS]]
-        return functional_call(self, swapped, (local, pool)), rows
+        return share * functional_call(self, swapped, (part, pool)), rows
 
     def _renumbered(self, batch: Batch, pool: Tensor) -> tuple[Batch, Tensor, dict[str, Tensor]]:
         """A batch and a sample in numbers of the rows that they read, and which rows these are, by table."""
