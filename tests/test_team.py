@@ -11,21 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from team import CASES, trained
+from planted import planted
+from team import CASES, SMALL, trained
 
+import recgan
 from recgan.training.team import Team, team
 
 HERE = Path(__file__).parent
 
 
-def launched(out: Path, cases: list[str], processes: int = 2) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
-    """Some trainings in processes of torchrun, and what each wrote."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
-         str(HERE / "team.py"), str(out), *cases],
+def torchrun(*program: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    """A program in several processes."""
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *program],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
+
+
+def launched(out: Path, cases: list[str], processes: int = 2) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
+    """Some trainings in processes of torchrun, and what each wrote."""
+    ran = torchrun(str(HERE / "team.py"), str(out), *cases, processes=processes)
     files = [out / f"{rank}.json" for rank in range(processes)]
     return ran, [json.loads(file.read_text("utf-8")) for file in files if file.exists()]
 
@@ -67,6 +73,18 @@ def test_after_a_lost_process_the_others_stop_and_the_next_run_goes_on(tmp_path)
         atol=1e-4,
     )  # fmt: skip
     assert found[0] == found[1]
+
+
+def test_on_the_command_line_the_first_process_writes(tmp_path):
+    planted(n_users=40, n_items=30, n_groups=3, noise=0.1, seed=0).to_csv(tmp_path / "log.csv", index=False)
+    (tmp_path / "config.json").write_text(json.dumps({**SMALL, "game_steps": 0}), encoding="utf-8")
+    ran = torchrun(
+        "-m", "recgan", "train", str(tmp_path / "log.csv"), "--out", str(tmp_path / "model"),
+        "--config", str(tmp_path / "config.json"),
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stdout.count("popularity") == 1  # the table of what each part is worth
+    assert len(recgan.Recommender.load(tmp_path / "model").recommend(1, 5)) == 5
 
 
 def test_ray_train_starts_the_processes_too(tmp_path, both):

@@ -47,7 +47,7 @@ def train(
     """Train a model; nothing needs to be tuned.
 
     What each part of the model is worth on validation data goes to stdout. Ctrl-C writes what has been learned, and
-    exits with 130.
+    exits with 130. Under torchrun (`torchrun --nproc-per-node 2 -m recgan train ...`) the processes train together.
     """
     columns = columns_of(column or [])
     check_model_place(out)
@@ -55,6 +55,7 @@ def train(
     heeded = {"weights": weights_of(event or []), "max_dislike_rating": max_dislike_rating}
     interactions, known_items, known_users = read_data(data, columns, min_rating, **heeded)
     from recgan.training import train as train_model
+    from recgan.training.team import team
 
     model = train_model(
         interactions,
@@ -63,6 +64,8 @@ def train(
         config=settings,
         seed=seed,
     )
+    if team().rank:  # of several processes that have trained together the first one writes
+        return
     model.save(out)
     _tell(model.info(), out)
     if model.info()["interrupted"]:
