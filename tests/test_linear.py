@@ -317,6 +317,15 @@ def test_the_longest_histories_are_cut_where_their_pairs_are_too_many(ordered, m
     np.testing.assert_array_equal(fewer.toarray(), linear.neighbours(cut, keep=40).rows.toarray())
 
 
+def test_who_has_everything_counts_as_who_has_much(monkeypatch):
+    monkeypatch.setattr(counts, "LONGEST", 6)
+    some = Histories.from_lists([np.arange(9), np.arange(6), np.arange(2)], 9)
+    cut = counts.within(some, 10**9)
+    assert cut.lengths.tolist() == [6, 6, 2]
+    assert counts.within(cut, 10**9) is cut
+    assert counts.within(some, 30).lengths.tolist() == [3, 3, 2]
+
+
 def test_of_many_interactions_transitions_look_less_far_ahead(histories, monkeypatch):
     near = linear.transition_counts(histories, reach=2)
     monkeypatch.setattr(linear.counts, "STEPS", 3 * len(histories.items) - 1)

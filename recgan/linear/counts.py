@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 ENTRIES = 8_000_000
 """Most entries of the rows together, where `keep` is left open."""
 
-PAIRS = 4_000_000_000
-"""Most pairs of items of one user, those of all users together, that `neighbours` counts."""
+PAIRS, LONGEST = 1_000_000_000, 5000
+"""Most pairs of items of one user, those of all users together, that `neighbours` counts; and most items of a user, as
+who has everything tells of no pair."""
 
 STEPS = 100_000_000
 """Most pairs that `transition_counts` counts: of more interactions it looks less far ahead."""
@@ -78,13 +79,17 @@ def within(histories: Histories, most_pairs: int) -> Histories:
         The same object where nothing is cut.
     """
     lengths = histories.lengths
-    if np.square(lengths, dtype=np.float64).sum() <= most_pairs:
+    longest = int(lengths.max(initial=1))
+
+    def fits(most: int) -> bool:
+        return float(np.square(np.minimum(lengths, most), dtype=np.float64).sum()) <= most_pairs
+
+    if longest <= LONGEST and fits(longest):
         return histories
-    low, high = 1, int(lengths.max())
+    low, high = 1, min(longest, LONGEST) + 1
     while high - low > 1:
         middle = (low + high) // 2
-        fits = np.square(np.minimum(lengths, middle), dtype=np.float64).sum() <= most_pairs
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (middle, high) if fits(middle) else (low, middle)
     rows = np.arange(len(histories.items))
     keys = -rows if histories.ordered else np.random.default_rng(0).random(len(rows))
     return histories.part(histories.ranks(keys) < low)
