@@ -35,7 +35,7 @@ TESTS = {
     "ranking/gate.py": ["test_ruling.py"],
     "ranking/limits.py": ["test_ruling.py", "test_catalogue.py"],
     "ranking/near.py": ["test_near.py"],
-    "ranking/ranker.py": ["test_ranking.py", "test_ruling.py"],
+    "ranking/ranker.py": ["test_ranking.py", "test_ruling.py", "test_near.py"],
     "ranking/rough.py": ["test_catalogue.py"],
     "ranking/ruling.py": ["test_ruling.py"],
     "ranking/threads.py": ["test_catalogue.py"],
@@ -47,6 +47,10 @@ EQUIVALENT = {
         "np.cumsum(falling) > head * falling.sum() - 1e-09": "no whole number is that near",
         "vectorized=False": TIME,
         "3 ** 22 // len": TIME,
+    },
+    "ranking/arranging.py": {
+        "return np.where(there, values - mean, 1.0)": "what does not stand is admitted nowhere",
+        "np.where(spread > 0.0, spread, 2.0)": "nought is divided by it",
     },
     "ranking/catalogue.py": {
         "CELLS, BLOCK = (": TIME,
@@ -61,6 +65,12 @@ EQUIVALENT = {
         "step = max(2, GATHERED": TIME,
         "step = max(1, GATHERED *": TIME,
         "step = max(1, GATHERED // max(2": TIME,
+    },
+    "ranking/near.py": {
+        "Query(part, part, np.empty((len(part), 1)": UNUSED,
+    },
+    "ranking/ranker.py": {
+        "new = np.where(there, dense + values, +np.inf)": "no item stands there, which is looked at later",
     },
     "ranking/ruling.py": {
         "relevance = np.full(more.shape, +np.inf)": UNUSED,

@@ -199,6 +199,20 @@ def test_columns_are_scaled_by_how_much_queries_use_them(largest):
     np.testing.assert_allclose(found.scale, wanted, rtol=1e-5)
 
 
+def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monkeypatch):
+    """With the least effort where it reaches exactly what is asked; the recall with four digits, the time with one."""
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((n, 6)).astype(np.float32) for n in (400, 10))
+    times = iter([5.0, 6.26])
+    monkeypatch.setattr(near.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(near, "shares", lambda found, best: np.full(len(found), 2 / 3))
+    found = Near.built(columns, queries, Search("ivf", 2 / 3), 5)
+    assert found.index.most > found.effort == 1
+    assert found.measured == {
+        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1, "seconds": 1.3
+    }  # fmt: skip
+
+
 def test_the_share_that_is_found_is_the_mean_over_the_users_who_have_any():
     found = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 1, 2]])
     exact = np.array([[3, 2, 1], [4, 9, -1], [7, 0, 1], [-1, -1, -1]])
