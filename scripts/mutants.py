@@ -70,6 +70,17 @@ EQUIVALENT = {
         "Query(part, part, np.empty((len(part), 1)": UNUSED,
     },
     "ranking/ranker.py": {
+        "SCORED_WHOLE = 1000001": TIME,
+        "if len(self.blocks.columns) < SCORED_WHOLE": TIME,
+        "load = query.histories.lengths - query.blocked.lengths": TIME,
+        "CELLS // max(n_items, 2)": TIME,
+        "sum(axis=1) < k - most": TIME,
+        "max(n, self.n_candidates) + 2)": TIME,
+        "np.minimum(k, n_items + blocked)": TIME,
+        "values = np.where(pinned == ABSENT, +np.inf": "no pin stands there, which is looked at later",
+        "old = np.where(support.holds(numbers), +np.inf, scores)": "only what is finite stays",
+        "np.where(top >= below,": "the shift is nought",
+        "np.maximum(tail[:, :1], -1e+30)": "the same number",
         "new = np.where(there, dense + values, +np.inf)": "no item stands there, which is looked at later",
     },
     "ranking/ruling.py": {

@@ -18,7 +18,6 @@ from recgan.networks import build_generator
 from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, arranged, top_items
 from recgan.ranking.arranging import Spice, chance
 from recgan.ranking.calibrating import Calibration
-from recgan.ranking.near import Near, Search
 from recgan.rules import Rules
 
 N = 80
@@ -577,24 +576,6 @@ def test_portions_are_as_many_users_as_scores_can_be_held(blocks, most, sizes, m
     monkeypatch.setattr(Ranker, "_rank_chunk", lambda *some: found.append(len(some[1].histories)) or ranked(*some))
     Ranker(blocks, None, 6).rank(query(640), 9)
     assert found == sizes
-
-
-def test_an_approximate_search_is_asked_up_to_an_eighth_of_the_catalogue(blocks, monkeypatch):
-    """Depths are powers of two: of 80 items, with a worth of 5, 16 may be asked for; then all is scored."""
-    asked = query(4)
-    found, searched = (
-        Near.built(blocks.columns, np.eye(blocks.columns.shape[1], dtype=np.float32), Search("ivf"), 5),
-        [],
-    )
-    search = Near.search
-    monkeypatch.setattr(Near, "search", lambda self, queries, k: searched.append(k) or search(self, queries, k))
-    monkeypatch.setattr(ranking.ranker, "WORTH", 5)
-    nothing = replace(asked, blocked=Histories.from_lists([np.empty(0, np.int64)] * 4, N))
-    for n, depths in ((16, [16]), (17, [])):
-        searched.clear()
-        numbers, _ = Ranker(blocks, None, 1, found).rank(nothing, n)
-        assert searched == depths
-        np.testing.assert_array_equal(numbers, Ranker(blocks, None, 1).rank(nothing, n)[0])
 
 
 def test_what_the_dial_weighs_at_its_default(blocks):
