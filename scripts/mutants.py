@@ -76,6 +76,8 @@ EQUIVALENT = {
         "CELLS // max(n_items, 2)": TIME,
         "sum(axis=1) < k - most": TIME,
         "max(n, self.n_candidates) + 2)": TIME,
+        "max(initial=1)": TIME,
+        "np.where(pinned == ABSENT, 1, pinned)": UNUSED,
         "np.minimum(k, n_items + blocked)": TIME,
         "values = np.where(pinned == ABSENT, +np.inf": "no pin stands there, which is looked at later",
         "old = np.where(support.holds(numbers), +np.inf, scores)": "only what is finite stays",
