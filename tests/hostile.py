@@ -132,6 +132,19 @@ def many_categories(folder: Path) -> None:
     arrays(lambda a: [a.pop(name) for name in list(a) if name.startswith(("discriminator.", "traits."))])(folder)
 
 
+def longer(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tables of the generator with the first of the 60 items twice."""
+    tables = (name for name, array in arrays.items() if name.startswith("generator.") and array.shape[:1] == (60,))
+    return {name: arrays[name][[0, *range(60)]] for name in tables}
+
+
+def preferring(n_categories: int) -> dict[str, np.ndarray]:
+    """An encoder of preferences that does nothing."""
+    shapes = {"moves.0.weight": (8, n_categories + 16), "moves.0.bias": (8,), "moves.2.weight": (16, 8)}
+    shapes |= {"moves.2.bias": (16,), "direct.weight": (16, n_categories), "doubt": ()}
+    return {f"preferences.{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
 def linked(name: str) -> Harm:
     def harm(folder: Path) -> None:
         other = folder.parent / f"elsewhere-{name}"
@@ -181,6 +194,7 @@ HARMS: dict[str, Harm] = {
     "a wide vector": arrays(lambda a: a.update({"generator.vectors": np.zeros((60, 30_000), np.float32)})),
     "item vectors of width nought": arrays(lambda a: a.update({"generator.vectors": np.zeros((2**40, 0), np.float32)})),
     "one vector less": arrays(lambda a: a.update({"generator.vectors": a["generator.vectors"][1:]})),
+    "one vector more": arrays(lambda a: a.update(longer(a))),
     "weights that are no numbers": arrays(lambda a: a.update({"generator.mean.bias": np.full(16, np.nan, "f4")})),
     "weights of another dtype": arrays(lambda a: a.update({"generator.mean.bias": np.zeros(16, "i4")})),
     "weights that lack": arrays(lambda a: a.pop("generator.mean.weight")),
@@ -203,6 +217,9 @@ HARMS: dict[str, Harm] = {
     "histories below nought": table(FILES[3], lambda t: t.assign(user=-1)),
     "histories in any order": table(FILES[3], lambda t: t.iloc[::-1]),
     "histories of text": table(FILES[3], lambda t: t.astype(str) + "x"),
+    "events that weigh less than nothing": table(FILES[3], lambda t: t.assign(weight=np.float32(-1.0))),
+    "events that weigh NaN": table(FILES[3], lambda t: t.assign(weight=np.float32("nan"))),
+    "preferences for categories that lack": arrays(lambda a: a.update(preferring(5))),
     "JSON as deep as a well": raw_manifest(b'{"files":' + b"[" * 200_000),
     "JSON of ten megabytes": lambda f: seal(f, b'{"files": {}, "x": [' + b"0," * 5_000_000 + b"0]}"),
     "a number of a million digits": raw_manifest(b'{"format": ' + b"9" * 1_000_000 + b"}"),
@@ -223,6 +240,10 @@ HARMS: dict[str, Harm] = {
     "a window of nothing": manifest(lambda m: m.update(window=0)),
     "a window without end": manifest(lambda m: m.update(window=10**18)),
     "a decay above one": manifest(lambda m: m.update(history_decay=1e300)),
+    "a strength of nothing": manifest(lambda m: m.update(strength={"mean": 0.0, "power": 1.0})),
+    "a strength without end": manifest(lambda m: m.update(strength={"mean": 1.0, "power": float("inf")})),
+    "least squares of nothing": manifest(lambda m: m.update(factors={"unseen": 0.0, "ridge": 6.0})),
+    "least squares without end": manifest(lambda m: m.update(factors={"unseen": 0.2, "ridge": float("inf")})),
     "no report": manifest(lambda m: m.pop("report")),
     **{f"a link as {name}": linked(name) for name in (*FILES, "manifest.json", "manifest.sha256")},
     **{f"a pipe as {name}": pipe(name) for name in (FILES[0], "manifest.json", "manifest.sha256")},

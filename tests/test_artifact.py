@@ -88,6 +88,36 @@ def test_replacing_keeps_the_old_one_when_filling_fails(folder):
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_replacing_puts_the_old_one_back_when_the_new_one_cannot_take_its_place(folder, monkeypatch):
+    rename = artifact.Path.rename
+
+    def refusing(self, target):
+        if self.name.endswith(artifact.TEMPORARY):
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(artifact.Path, "rename", refusing)
+    with pytest.raises(ArtifactError, match="No space left"):
+        artifact.write_folder(folder, fill, {"made": "again"})
+    assert artifact.read_manifest(folder)["made"] == "here"
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_place_or_file_that_the_disk_refuses_is_told(folder, monkeypatch):
+    def filled(place):
+        artifact.save_arrays(place / "none" / "a.safetensors", {"x": np.zeros(2, np.float32)})
+
+    with pytest.raises(ArtifactError, match=r"model: cannot be written: .*No such file"):
+        artifact.write_folder(folder, filled, {})
+
+    def broken(self):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(artifact.Path, "read_bytes", broken)
+    with pytest.raises(ArtifactError, match=r"manifest\.json: cannot be read: Input/output error"):
+        artifact.read_manifest(folder)
+
+
 def test_what_is_no_artifact_is_never_replaced(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "data").write_text("x")

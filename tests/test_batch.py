@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +22,11 @@ from folders import content
 from planted import planted
 
 import recgan
-from recgan.batch import BatchResult, is_batch, read_batch, run_batch, score_shard
+from recgan.batch import BatchResult, is_batch, preparing, read_batch, run_batch, score_shard
 from recgan.batch import files as batch_files
 from recgan.batch import shards as batch_shards
 from recgan.batch.job import Job
+from recgan.preferences import Preferences
 from recgan.progress import Pace, Progress
 
 QUICK = {"epochs": 0, "game_steps": 0, "embedding_dim": 8, "hidden_dim": 8, "progress": False}
@@ -419,6 +421,23 @@ def test_bad_models_and_shards(model, tmp_path):
     assert not (tmp_path / "lists").exists()
 
 
+def test_a_model_that_is_replaced_while_it_is_read_is_refused(model, folder, tmp_path, monkeypatch):
+    """What was read may be of both."""
+    load = preparing._load
+
+    def replaced(path, told):
+        found = load(path, told)
+        seal = place / "manifest.sha256"
+        seal.write_text(seal.read_text().replace(seal.read_text()[0], "x"))
+        return found
+
+    place = shutil.copytree(folder, tmp_path / "model")
+    monkeypatch.setattr(preparing, "_load", replaced)
+    with pytest.raises(recgan.ArtifactError, match="model: was replaced while it was read; try again"):
+        run(place, tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
+
+
 def test_files_can_be_read_by_others(model, tmp_path):
     umask = os.umask(0o022)
     os.umask(umask)
@@ -703,6 +722,9 @@ def test_a_table_of_preferences_is_what_it_says(grouped_model, tmp_path):
 def test_a_job_with_other_preferences_is_refused(grouped_model, tmp_path):
     run(grouped_model, tmp_path / "lists", preferences={"avoid": [3]})
     assert not run(grouped_model, tmp_path / "lists", preferences={"avoid": [3]}).done
+    assert not run(grouped_model, tmp_path / "lists", preferences=Preferences(avoid=[3])).done
+    run(grouped_model, tmp_path / "one", preferences={5: {"items": [2]}})
+    assert not run(grouped_model, tmp_path / "one", preferences={5: Preferences(items=[2])}).done
     for other in (None, {"avoid": [4]}, {3: {"avoid": [3]}}):
         with pytest.raises(recgan.ConfigError, match="preferences"):
             run(grouped_model, tmp_path / "lists", preferences=other)

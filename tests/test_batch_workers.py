@@ -262,6 +262,22 @@ def test_a_killed_worker_loses_only_its_shard(folder, whole, tmp_path, seed):
     finished(folder, tmp_path, whole)
 
 
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise SystemExit(3)", "a worker ended with exit code 3, .*run the job again"),
+        ("import os, sys, time; os.close(int(sys.argv[1])); time.sleep(60)", "a worker hung up; .*run the job again"),
+    ],
+)
+def test_a_worker_that_does_not_work_is_told_and_ended(folder, tmp_path, monkeypatch, code, told):
+    monkeypatch.setattr(local, "ENTRY", code)
+    monkeypatch.setattr(local, "PATIENCE", 10.0 if "Exit" in code else 0.1)
+    with pytest.raises(RecganError, match=told):
+        run_batch(folder, tmp_path, workers=2, progress=False, **JOB)
+    assert workers_of(os.getpid()) == []
+    assert set(content(tmp_path)) == {"job.json"}
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_driver_takes_its_workers_along(folder, whole, tmp_path, how):
     assert killed_driver(folder, tmp_path, 7, how) == -how

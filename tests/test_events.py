@@ -12,7 +12,11 @@ import recgan
 from recgan import linear, losses
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories, Strength
+from recgan.networks import build_generator
 from recgan.popularity import decayed_counts
+from recgan.training import closed
+from recgan.training.batches import SequenceBatches
+from recgan.training.softmax import RankingLoss
 
 EVENTS = pd.DataFrame(
     {
@@ -137,11 +141,44 @@ def test_weights_are_heeded_where_they_tell_and_not_where_they_do_not(noisy, wei
     assert ((lists["item_id"] - lists["user_id"]) % 4 == 0).mean() > 0.8
 
 
-def test_sequences_are_trained_with_weights(small_config):
+def test_sequences_are_trained_with_weights(small_config, monkeypatch):
+    monkeypatch.setattr(closed, "POWERS", (1.0,))  # weights as random as these would not be heeded
     frame = planted(40, 20, 4, 0.0, 0, ordered=True)
     frame["weight"] = np.random.default_rng(1).integers(1, 4, len(frame))
-    model = recgan.train(frame, config=small_config.changed(epochs=1, game_steps=3, encoder="sequence"))
+    config = small_config.changed(epochs=1, game_steps=3, encoder="sequence")
+    model, plain = (recgan.train(some, config=config) for some in (frame, frame.drop(columns="weight")))
+    assert model.info()["strength"]["power"] == 1.0
     assert np.isfinite(model.recommend_batch(n=3)["score"]).all()
+    assert not model.item_vectors().equals(plain.item_vectors())
+
+
+@pytest.mark.parametrize("window", [2, 9])
+def test_batches_of_sequences_tell_the_weight_of_every_item(window):
+    """Whoever stands beside a user, and where only the newest items of a history are read."""
+    lengths = [5, 1, 3, 9, 2]
+    offsets, n = np.concatenate([[0], np.cumsum(lengths)]), sum(lengths)
+    times = np.arange(n, dtype=np.float64)
+    histories = Histories(offsets, np.arange(n), n, times, True, weights=times.astype(np.float32) + 1.0)
+    told = []
+    for batch in SequenceBatches(histories, window, 0):
+        weights, mask = batch["target_weights"], batch["mask"]
+        assert torch.equal(weights[mask], batch["items"][mask] + 1.0)
+        assert not weights[~mask].any()
+        told += batch["items"][mask].tolist()
+    assert len(told) == sum(min(window, length) for length in lengths)
+
+
+def test_a_sequence_counts_every_target_by_its_weight():
+    torch.manual_seed(0)
+    config = recgan.Config(embedding_dim=8, hidden_dim=16, noise_dim=3)
+    generator = build_generator(config, "sequence", {"vectors": torch.randn(12, 8)}, window=5).eval()
+    items, mask = torch.tensor([[1, 2, 3], [4, 5, 0]]), torch.tensor([[True, True, True], [True, True, False]])
+    weights = torch.tensor([[0.5, 2.0, 1.0], [3.0, 0.0, 7.0]])
+    loss = RankingLoss(generator, True, 5, None)({"items": items, "mask": mask, "target_weights": weights})
+    states = generator.states(items)[:, :-1]
+    chances = torch.log_softmax(generator.wanted(states) @ generator.item_vectors().T, -1)
+    each = [weights[row, at] * chances[row, at, items[row, at]] for row, at in mask.nonzero().tolist()]
+    torch.testing.assert_close(loss, -torch.stack(each).mean())
 
 
 def test_a_checkpoint_is_of_its_weights_and_dislikes(small_config, tmp_path):
@@ -189,6 +226,20 @@ def test_a_given_history_with_dislikes(weighing):
     )
     light = weighing.recommend(history=history.assign(weight=[1, 10, -1, 10]), filter_seen=False)
     assert light["score"].tolist() != weighing.recommend(history=history, filter_seen=False)["score"].tolist()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("given", [False, True])
+def test_stored_and_given_dislikes_stay_with_their_users(model, weighing, noisy, stored, given):
+    """Whether the model knows any, the frame holds any, both or neither."""
+    some = weighing if stored else model
+    weight = [1.0, 1.0, -1.0 if given else 1.0]
+    frame = pd.DataFrame({"user_id": [5, 7, 7], "item_id": [1, 2, 3], "weight": weight})
+    lists = some.recommend_batch([7, 6, 5], 60, histories=frame, filter_seen=False).groupby("user_id")["item_id"]
+    disliked = {6: set(noisy.query("user_id == 6 and weight < 0")["item_id"]) if stored else set()}
+    disliked |= {5: set(), 7: {3} if given else set()}
+    for user, items in lists:
+        assert set(some.items) - set(items) == disliked[user]
 
 
 def test_a_dislike_is_no_part_of_a_truth(noisy):

@@ -12,7 +12,12 @@ from conftest import SMALL
 from planted import planted
 
 import recgan
+from recgan.cold import Settings
 from recgan.errors import ArtifactError, ConfigError, DataError, UnknownItemError
+from recgan.histories import Histories
+from recgan.ranking import Query
+from recgan.training.content import with_content
+from recgan.training.validation import Validation
 
 GROUPS, LEARNED, WHOLE = 4, 60, 80
 QUICK = {**SMALL, "epochs": 6, "game_steps": 0}
@@ -127,6 +132,36 @@ def test_train_with_items_that_nobody_has_had_is_train_and_add(plain, more):
     assert told["columns"] == ["categories", "title", "year"]
     assert told["ndcg@20 by content"] > told["ndcg@20 by chance"]
     assert told["learned items keep"] > 0.99
+
+
+def test_of_a_large_catalogue_the_settings_are_chosen_on_its_popular_part(plain, monkeypatch):
+    """With the same users, who have lost the rare items from what they had, may not get, and shall like."""
+    parts, most = plain._parts, 25
+    random, n_users = np.random.default_rng(0), 30
+    lists = [[random.permutation(LEARNED)[: random.integers(0, 9)] for _ in range(n_users)] for _ in range(3)]
+    known, blocked, truth = (Histories.from_lists(some, LEARNED) for some in lists)
+    query = Query(known, blocked, np.zeros((n_users, 0), np.float32))
+    asked = []
+    monkeypatch.setattr("recgan.training.content.MOST_ITEMS", most)
+    monkeypatch.setattr("recgan.training.content.Chooser", lambda *given: asked.append(given) or Chosen)
+    with_content(parts, content([]), Validation(query, truth, truth.lengths, "ndcg@10"), plain._config)
+    table, counts, blocks, query, truth, _ = asked[0]
+    popular = np.sort(np.argsort(-parts.histories.counts(), kind="stable")[:most])
+    assert table["item_id"].tolist() == popular.tolist()
+    assert counts.tolist() == parts.histories.counts()[popular].tolist()
+    np.testing.assert_array_equal(blocks.popularity, parts.blocks.popularity[popular])
+    for found, before in zip((query.histories, query.blocked, truth), lists, strict=True):
+        for user, items in enumerate(before):
+            assert popular[found.of(user)].tolist() == [item for item in items.tolist() if item in popular]
+        assert found.n_items == most
+
+
+class Chosen:
+    """What is chosen whoever is asked."""
+
+    @staticmethod
+    def choose():
+        return Settings(), {}
 
 
 def test_a_removed_item_is_never_listed(more):

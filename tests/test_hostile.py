@@ -88,6 +88,24 @@ def test_hostile_folders_are_refused_without_harm(name, told):
     assert not list(root.rglob(CANARY))
 
 
+REASONS = {
+    "one vector more": "61 item vectors for 60 items",
+    "events that weigh less than nothing": "weights are finite numbers above 0",
+    "events that weigh NaN": "weights are finite numbers above 0",
+    "preferences for categories that lack": "preferences are of the shape (16, 5), the model's is (16, 0)",
+    "a strength of nothing": "a mean above 0 and a power from 0",
+    "a strength without end": "a mean above 0 and a power from 0",
+    "least squares of nothing": "unseen and ridge must be above 0",
+    "least squares without end": "unseen and ridge must be above 0",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", REASONS)
+def test_they_are_refused_for_what_is_wrong_with_them(name, told):
+    assert REASONS[name] in told[1][name]["error"][1]
+
+
 def test_there_are_enough_of_them():
     assert len(HARMS) + len(ARCHIVES) >= 80
 

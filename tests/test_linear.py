@@ -242,13 +242,18 @@ def test_neighbours_are_co_occurrences_with_the_sizes_divided_out(histories, use
 
 
 @settings(max_examples=60, deadline=None)
-@given(some_histories, st.integers(1, 8), st.floats(0.1, 1.0))
-def test_transition_counts_equal_a_loop_over_pairs(histories, reach, gap_decay):
+@given(some_histories, st.integers(1, 8), st.floats(0.1, 1.0), st.booleans())
+def test_transition_counts_equal_a_loop_over_pairs(histories, reach, gap_decay, weighted):
+    """A pair counts by the weight of its later event."""
+    weights = np.arange(1, len(histories.items) + 1, dtype=np.float32)
+    if weighted:
+        histories = replace(histories, weights=weights)
     expected = np.zeros((9, 9))
     for user in range(len(histories)):
         own = histories.of(user)
         for (p, first), (q, then) in itertools.combinations(enumerate(own.tolist()), 2):
-            expected[first, then] += gap_decay ** (q - p - 1) * (q - p <= reach)
+            weight = float(weights[histories.offsets[user] + q]) if weighted else 1.0
+            expected[first, then] += weight * gap_decay ** (q - p - 1) * (q - p <= reach)
     found = linear.transition_counts(histories, reach=reach, gap_decay=gap_decay)
     np.testing.assert_allclose(found.toarray(), expected, rtol=1e-9)
 

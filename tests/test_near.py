@@ -17,7 +17,7 @@ import recgan
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 from recgan.index import NearIndex
-from recgan.ranking import Query, near
+from recgan.ranking import Query, Ranker, near
 from recgan.ranking.near import Near, Search, depths
 
 KINDS = ("ivf", "hnsw")
@@ -182,6 +182,65 @@ def test_it_is_measured_on_users_from_all_over_the_histories(exact, monkeypatch,
     assert kept[0][2:] == (asked, 13)
 
 
+def asked(n_users: int, n_items: int, blocked: list[int] | None = None) -> Query:
+    """Users with a short history, of whom each may not get so many items, with number nought first."""
+    histories = Histories.from_lists([np.array([user]) for user in range(n_users)], n_items)
+    out = Histories.from_lists([np.arange(n) for n in blocked or [0] * n_users], n_items)
+    return Query(histories, out, np.zeros((n_users, 0), np.float32))
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The parts of stage one for 128 items, and an approximate search of them."""
+    blocks = untrained(Shape(128, 8, 8, linear="dense", history=5))._ranker.blocks
+    return blocks, Near.built(blocks.columns, np.eye(blocks.columns.shape[1], dtype=np.float32), Search("ivf"), 5)
+
+
+def test_it_is_asked_for_an_eighth_of_the_catalogue_and_no_more(small, monkeypatch):
+    """Of 128 items 16; depths are powers of two. For more, or with more that may not be listed, all are scored."""
+    (blocks, found), search, searched = small, Near.search, []
+    monkeypatch.setattr(Near, "search", lambda *some: searched.append((len(some[1]), some[2])) or search(*some))
+    for n, blocked, told in ((16, [0] * 4, [(4, 16)]), (17, [0] * 4, []), (8, [0, 9, 3, 0], [(2, 8), (1, 16)])):
+        searched.clear()
+        query = asked(4, 128, blocked)
+        numbers, _ = Ranker(blocks, None, 1, found).rank(query, n)
+        assert searched == told
+        assert not query.blocked.holds(numbers).any()
+        assert (numbers >= 0).all()
+
+
+def test_what_it_finds_stays_where_it_is_enough_and_has_the_scores_of_the_catalogue(small, monkeypatch):
+    """Every user by the own depth; who gets too little is answered exactly, who may get nothing gets nothing."""
+    blocks, found = small
+    worst = np.argsort(blocks.columns @ np.ones(blocks.columns.shape[1], np.float32), kind="stable")
+
+    def search(self, queries, k):
+        few = np.where(np.arange(k) < (k if k > 8 else 3), worst[:k], -1)
+        scores = np.where(few < 0, np.float32(-np.inf), np.float32(0.0))
+        return np.tile(scores, (len(queries), 1)), np.tile(few, (len(queries), 1))
+
+    monkeypatch.setattr(Near, "search", search)
+    query, n = asked(4, 128, [0, 6, 128, 7]), 5
+    ranker = Ranker(blocks, None, 1, found)
+    wanted = blocks.wanted(query, blocks.conditions(query.histories))
+    numbers, scores = ranker.candidates(query, wanted, n)
+    plain = Ranker(blocks, None, 1).candidates(query, wanted, n)
+    for user in (0, 2):
+        np.testing.assert_array_equal(numbers[user], plain[0][user])
+        np.testing.assert_allclose(scores[user], plain[1][user], rtol=1e-5)
+    assert np.isneginf(scores[2]).all()
+    told = ranker.catalogue.scores(blocks.queries(query, wanted), np.tile(worst[:16], (4, 1)))
+    for user in (1, 3):
+        left = {
+            item: score
+            for item, score in zip(worst[:16], told[user], strict=True)
+            if item >= query.blocked.lengths[user]
+        }
+        best = sorted(left, key=lambda item: (-left[item], item))[:n]
+        assert numbers[user].tolist() == best
+        assert scores[user].tolist() == [left[item] for item in best]
+
+
 def test_without_anybody_who_has_a_history_it_is_told(exact):
     nobody = Histories.from_lists([np.empty(0, np.int64)] * 3, 3000)
     with pytest.raises(ConfigError, match="at least two users with a history"):
@@ -197,6 +256,20 @@ def test_columns_are_scaled_by_how_much_queries_use_them(largest):
     used = largest / 2**0.5
     wanted = [1e-3 * used, 1e-3 * used, used] if largest else [5e-10 * 1e-3, 5e-10, 5e-10 * 1e-3]
     np.testing.assert_allclose(found.scale, wanted, rtol=1e-5)
+
+
+def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monkeypatch):
+    """With the least effort where it reaches exactly what is asked; the recall with four digits, the time with one."""
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((n, 6)).astype(np.float32) for n in (400, 10))
+    times = iter([5.0, 6.26])
+    monkeypatch.setattr(near.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(near, "shares", lambda found, best: np.full(len(found), 2 / 3))
+    found = Near.built(columns, queries, Search("ivf", 2 / 3), 5)
+    assert found.index.most > found.effort == 1
+    assert found.measured == {
+        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1, "seconds": 1.3
+    }  # fmt: skip
 
 
 def test_the_share_that_is_found_is_the_mean_over_the_users_who_have_any():

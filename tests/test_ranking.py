@@ -16,7 +16,7 @@ from recgan.config import Config
 from recgan.histories import Histories
 from recgan.networks import build_generator
 from recgan.ranking import ABSENT, Blocks, Dial, Query, Ranker, Weights, arranged, top_items
-from recgan.ranking.arranging import chance
+from recgan.ranking.arranging import Spice, chance
 from recgan.ranking.calibrating import Calibration
 from recgan.rules import Rules
 
@@ -103,8 +103,10 @@ def test_both_ways_to_the_candidates_equal_brute_force(blocks, searched, weights
         np.testing.assert_allclose(exact[user][numbers[user]], best, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("searched", [False, True])
 @pytest.mark.parametrize("table", [False, True])
-def test_allowed_items_only(blocks, table):
+def test_allowed_items_only(blocks, table, searched, monkeypatch):
+    monkeypatch.setattr(ranking.ranker, "SCORED_WHOLE", 0 if searched else N)
     allowed = np.zeros(N, bool)
     allowed[::7] = True
     lists = Histories.from_lists([np.flatnonzero(allowed)] * 30, N)
@@ -532,4 +534,58 @@ def test_a_list_longer_than_what_is_left_ends(blocks, searched, monkeypatch):
     there = numbers != ABSENT
     np.testing.assert_array_equal(there.sum(axis=1), N - asked.blocked.lengths)
     np.testing.assert_array_equal(there, np.isfinite(scores))
+    assert np.isneginf(scores[~there]).all()
     assert not (np.diff(there.astype(int), axis=1) > 0).any()
+
+
+def test_a_judged_list_of_which_much_is_excluded_ends(blocks):
+    """The second stage compares what is excluded too, so that what is left keeps its order and score."""
+    ranker = Ranker(replace(blocks, weights=replace(blocks.weights, discriminator=1.0)), Reversing(), 20)
+    asked = query()
+    whole, before = ranker.rank(asked, N)
+    gone = Histories.from_lists([row[row != ABSENT][4:] for row in whole], N)
+    blocked = asked.blocked.joined(gone)
+    numbers, scores = ranker.rank(replace(asked, blocked=blocked, seen=asked.blocked), 10)
+    np.testing.assert_array_equal(numbers[:, :4], whole[:, :4])
+    np.testing.assert_allclose(scores[:, :4], before[:, :4], rtol=1e-6)
+    assert (numbers[:, 4:] == ABSENT).all()
+    assert np.isneginf(scores[:, 4:]).all()
+
+
+def test_popularity_costs_nothing_where_one_candidate_is_left(blocks):
+    """It is counted in deviations of the scores, of which a single one has none."""
+    asked = query()
+    left = [np.setdiff1d(np.arange(N), [user]) for user in range(30)]
+    asked = replace(asked, blocked=Histories.from_lists(left, N))
+    plain, charged = (Ranker(blocks, None, 20).rank(replace(asked, popularity=cost), 3) for cost in (0.0, 0.9))
+    assert plain[0][:, 0].tolist() == list(range(30))
+    np.testing.assert_array_equal(charged[0], plain[0])
+    np.testing.assert_array_equal(charged[1], plain[1])
+
+
+def test_a_question_without_rules_is_answered_without_them(blocks, monkeypatch):
+    monkeypatch.setattr(ranking.ranker, "Ruling", None)
+    assert (Ranker(blocks, None, 20).rank(query(explore=0.5, keys=np.arange(30, dtype=np.uint64)), 10)[0] >= 0).all()
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, [128] * 5), (10**9, [512, 128]), (N * 200, [200] * 3 + [40])])
+def test_portions_are_as_many_users_as_scores_can_be_held(blocks, most, sizes, monkeypatch):
+    """At least 128, which share one reading of the items, and at most 512."""
+    ranked, found = Ranker._rank_chunk, []
+    monkeypatch.setattr(ranking.ranker, "CELLS", most)
+    monkeypatch.setattr(Ranker, "_rank_chunk", lambda *some: found.append(len(some[1].histories)) or ranked(*some))
+    Ranker(blocks, None, 6).rank(query(640), 9)
+    assert found == sizes
+
+
+def test_what_the_dial_weighs_at_its_default(blocks):
+    """Luck, log popularity and the largest likeness to an item above, in deviations of the relevance."""
+    keys, numbers = np.arange(3, dtype=np.uint64), np.arange(12).reshape(3, 4)
+    spice = Spice(query(3, keys=keys), blocks, numbers, Dial())
+    own = 0.65 * (chance(keys, numbers) - 0.5) - 1.2 * blocks.popularity[numbers]
+    np.testing.assert_allclose(spice.gains(), own, atol=1e-6)
+    above = np.array([[20, 30], [21, 31], [22, 32]])
+    for column in range(2):
+        spice.add(above[:, column])
+        alike = np.einsum("bkq,bjq->bkj", blocks.space[numbers], blocks.space[above[:, : column + 1]]).max(axis=2)
+        np.testing.assert_allclose(spice.gains(), own - 4.0 * np.maximum(alike, 0.0), atol=1e-5)

@@ -195,6 +195,24 @@ def test_lists_equal_those_of_a_plain_search(seed):
         assert found == Oracle(engine, query.take(np.array([user])), n).list()
 
 
+@pytest.mark.parametrize("excluding", [False, True])
+def test_what_is_pinned_moves_nothing_else(excluding):
+    """The second stage compares the pinned items too, as it does what is excluded."""
+    random = np.random.default_rng(0)
+    query, engine = asked(random, 30), ranker(6, True)
+    order, _ = engine.rank(query, N)
+    left = order[:, :15]
+    if excluding:
+        gone = Histories.from_lists(list(order[:, [1]]), N)
+        query = replace(query, blocked=query.blocked.joined(gone), seen=query.blocked)
+        left = np.delete(left, 1, axis=1)
+    pinned = left[:, [3]]
+    numbers, scores = engine.rank(replace(query, pins=Pins.of(pinned, np.full((30, 1), 8))), 10)
+    wanted = np.insert(np.delete(left, 3, axis=1), 8, pinned[:, 0], axis=1)
+    np.testing.assert_array_equal(numbers, wanted[:, :10])
+    np.testing.assert_allclose(scores[:, 8], engine.scores(query, pinned)[:, 0], rtol=1e-6)
+
+
 def test_what_only_fills_a_minimum_is_not_taken_for_the_best():
     """After a minimum is filled by one item that counts twice, the next place is open to the whole catalogue again."""
     query = asked(np.random.default_rng(0), 1)

@@ -54,6 +54,13 @@ def test_a_given_history_replaces_the_stored_one(model):
     assert model.recommend(history=history)["user_id"].isna().all()
 
 
+def test_a_given_history_may_be_a_file(model, tmp_path):
+    frame = pd.DataFrame({"user_id": [3, 3, 200], "item_id": [0, 1, 4]})
+    frame.to_csv(tmp_path / "histories.csv", index=False)
+    lists = model.recommend_batch(histories=str(tmp_path / "histories.csv"), n=3)
+    assert lists.equals(model.recommend_batch(histories=frame, n=3))
+
+
 def test_histories_of_users_never_seen(model):
     frame = pd.DataFrame({"user_id": ["new", "newer", "new"], "item_id": [0, 1, 4]})
     lists = model.recommend_batch(histories=frame, n=3)

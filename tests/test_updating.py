@@ -11,10 +11,12 @@ import pytest
 from planted import planted
 
 import recgan
+from recgan import linear
 from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.histories import Histories, Strength
 from recgan.opening import opening
 from recgan.training.closed import refits
+from recgan.training.module import ConditionalGAN
 from recgan.training.updating import _Known, _rows
 from recgan.vocabulary import Vocabulary
 
@@ -65,6 +67,26 @@ def test_the_settings_of_training_are_found_again(frame, old):
     first = parts(frame)[0]
     again = recgan.update(old, first)
     pd.testing.assert_frame_equal(again.recommend_batch(n=8), old.recommend_batch(n=8), rtol=1e-4)
+
+
+def test_the_low_pass_filter_of_large_catalogues_is_found_again(old):
+    """A report with a rank instead of a regularisation is of such a filter, not of EASE."""
+    report = {name: value for name, value in old.info().items() if name != "regularisation"}
+    found = refits({**report, "rank": 3}, 0)["dense"](old._histories)
+    wanted = linear.low_pass(old._histories, rank=3, seed=0)
+    np.testing.assert_array_equal(found.columns, wanted.columns)
+    assert found.columns.shape[1] == 3
+
+
+def test_ctrl_c_while_fine_tuning_leaves_the_generator(frame, old, new, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ConditionalGAN, "training_step", interrupted)
+    with pytest.warns(UserWarning, match="fine-tuning was interrupted: the generator is what it was"):
+        found = recgan.update(old, parts(frame)[1], fine_tune=True)
+    assert found.item_vectors().equals(old.item_vectors())
+    assert found.recommend_batch(n=5).equals(new.recommend_batch(n=5))
 
 
 def test_new_users_are_known_and_nothing_seen_is_listed(frame, old, new):

@@ -157,8 +157,15 @@ def settled_preferences(preferences: Any, items: pd.Series) -> dict[Any, Any] | 
             return {user: _stated(some, integers) for user, some in frame.groupby(USER, sort=False)}
         return _stated(frame, integers)
     if isinstance(preferences, Preferences):
-        return preferences.model_dump()
+        return _written(preferences)
+    if isinstance(preferences, Mapping):
+        return {name: _written(one) if isinstance(one, Preferences) else one for name, one in preferences.items()}
     return preferences  # type: ignore[no-any-return]  # what is none is refused when it is looked at
+
+
+def _written(preferences: Preferences) -> dict[str, list[Any]]:
+    """As a dictionary of what is stated, so that either way of writing them makes the same job."""
+    return {name: list(values) for name, values in preferences.model_dump().items() if values}
 
 
 def _stated(frame: pd.DataFrame, integers: bool) -> dict[str, list[Any]]:

@@ -90,14 +90,14 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
         seed: of the order.
 
     Returns:
-        The fitted copy, in evaluation mode.
+        The fitted copy, in evaluation mode; its head is as it was where no proposal is real.
     """
     judge = copy.deepcopy(discriminator).train().requires_grad_(False)
     judge.head.requires_grad_(True)
-    present = cases.present
-    shown = cases.features[present]
-    judge.center.copy_(shown.mean(0))
-    judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
+    shown = cases.features[cases.present]
+    if len(shown):
+        judge.center.copy_(shown.mean(0))
+        judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
     scale = torch.ones((), requires_grad=True)
     optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
