@@ -12,6 +12,7 @@ import torch
 from planted import planted, shuffled
 
 import recgan
+from recgan import linear
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.histories import DAY, Histories
@@ -625,6 +626,10 @@ def test_least_squares_climb_from_where_they_start(interactions, monkeypatch):
     coarse.factors()
     ridges = np.log2([ridge / 6.0 for _, _, ridge in coarse._tried])
     np.testing.assert_allclose(ridges, np.round(ridges), atol=1e-3)
+    monkeypatch.setattr(closed, "FACTORS_BUDGET", 3.5 * linear.factors_cost(validation.query.histories, 60))
+    short_of_time = ClosedForms(validation.query.histories, validation, seed=0)
+    short_of_time.factors()
+    assert len(short_of_time._tried) == 3
     monkeypatch.setattr(closed, "FACTORS_COST", 0.0)
     assert ClosedForms(validation.query.histories, validation, seed=0).factors().settings["rank"] <= 32
 

@@ -48,8 +48,11 @@ FACTORS_SEARCH = (("ridge", 1.3), ("unseen", 2.0), ("ridge", 1.3), ("rank", 2.0)
 LONG_FIT, LONG_STEP = 5e10, 2.0
 """Operations of one fit from which on every factor is at least so large, so that fewer fits are needed."""
 
-FACTORS_RANKS, FACTORS_COST, FACTORS_CELLS = (32, 512), 3e11, 300_000_000
-"""Least and most columns tried, the operations that one fit may take, and the numbers of all users and items."""
+FACTORS_RANKS, FACTORS_CELLS = (32, 512), 300_000_000
+"""Least and most columns tried, and most numbers of all users and items together."""
+
+FACTORS_COST, FACTORS_BUDGET = 3e11, 1.5e12
+"""Operations that one fit may take, and all fits of a search."""
 
 POWERS = (0.0, 0.5, 1.0, 2.0)
 """How far weights are heeded: powers of the weight that validation chooses from; 0 heeds none."""
@@ -99,6 +102,8 @@ class ClosedForms:
         self._leading: linear.Leading | None = None
         self._tried: set[tuple[float, ...]] = set()
         """Settings of least squares that were tried: none of them is better than the best so far."""
+        self._spent = 0.0
+        """Operations that their fits took."""
 
     def _start_vectors(self, rank: int) -> np.ndarray:
         return linear.start_vectors(self.histories, rank, self.seed, self._parts(rank))
@@ -169,11 +174,12 @@ class ClosedForms:
         return self._made_factors(**settings) if allowed and self._affordable(settings["rank"]) else best
 
     def _affordable(self, rank: float) -> bool:
-        cells = (len(self.histories) + self.histories.n_items) * rank
-        return cells <= FACTORS_CELLS and linear.factors_cost(self.histories, rank) <= FACTORS_COST
+        cells, cost = (len(self.histories) + self.histories.n_items) * rank, linear.factors_cost(self.histories, rank)
+        return cells <= FACTORS_CELLS and cost <= min(FACTORS_COST, FACTORS_BUDGET - self._spent)
 
     def _made_factors(self, rank: int, unseen: float, ridge: float) -> Chosen[linear.Factors]:
         self._tried.add((rank, unseen, ridge))
+        self._spent += linear.factors_cost(self.histories, rank)
         block = linear.factors(self.histories, self.start_vectors(rank), unseen=unseen, ridge=ridge)
         fit = partial(_factors, rank=rank, unseen=unseen, ridge=ridge, seed=self.seed)
         return Chosen(fit, block, self._value(by_block(block)), {"rank": rank, "unseen": unseen, "ridge": ridge})
