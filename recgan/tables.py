@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ OTHER_SPELLINGS = {
 }
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET = (".parquet", ".pq")
+PART = re.compile(r"(\d+)-of-(\d+)$")
+"""Number and count in the name of a part of a table."""
+
 UNREADABLE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
 NO_NUMBERS = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period", "interval", "complex")
 INDEX = "__index_level_"  # how pandas names an unnamed index in a Parquet file
@@ -222,7 +226,25 @@ def _read_parquet(path: Path) -> pa.Table:
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in PARQUET)
     if not files:
         raise DataError(f"{path}: the folder holds no .parquet file")
-    return pa.concat_tables([pq.read_table(file, partitioning=None) for file in files])
+    _check_whole(path, files)
+    return pa.concat_tables([_read_part(file) for file in files])
+
+
+def _check_whole(folder: Path, files: Sequence[Path]) -> None:
+    """Where names count, as in `log-00002-of-00005.parquet`, every part is there."""
+    counted = [match for file in files if (match := PART.search(file.stem))]
+    for total in sorted({int(match[2]) for match in counted}):
+        numbers = {int(match[1]) for match in counted if int(match[2]) == total}
+        first = min(1, min(numbers))
+        if missing := sorted(set(range(first, first + total)) - numbers):
+            raise DataError(f"{folder}: of {total} parts {len(missing)} are missing, such as number {missing[0]}")
+
+
+def _read_part(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file, partitioning=None)
+    except UNREADABLE as error:
+        raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:

@@ -127,6 +127,26 @@ def test_broken_files_are_told(tmp_path, name, content, told):
         recgan.read_interactions(tmp_path / name)
 
 
+def test_a_broken_part_of_a_folder_is_named(tmp_path):
+    for number in range(3):
+        BASE.to_parquet(tmp_path / f"log-{number}.parquet")
+    whole = (tmp_path / "log-1.parquet").read_bytes()
+    for content in (whole[:100], whole[:8] + bytes(len(whole) // 2) + whole[8 + len(whole) // 2 :]):
+        (tmp_path / "log-1.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=r"log-1.parquet: cannot be read"):
+            recgan.read_interactions(tmp_path)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_part_that_is_not_there_is_told(tmp_path, first):
+    for number in range(first, first + 3):
+        BASE.assign(user_id=BASE["user_id"] + str(number)).to_parquet(tmp_path / f"log-{number:05}-of-00003.parquet")
+    assert len(recgan.read_interactions(tmp_path)) == 3 * len(BASE)
+    (tmp_path / f"log-{first + 1:05}-of-00003.parquet").unlink()
+    with pytest.raises(DataError, match=f"of 3 parts 1 are missing, such as number {first + 1}"):
+        recgan.read_interactions(tmp_path)
+
+
 def test_files_that_are_none(tmp_path):
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
