@@ -51,7 +51,7 @@ LONG_FIT, LONG_STEP = 5e10, 2.0
 FACTORS_RANKS, FACTORS_CELLS = (32, 512), 300_000_000
 """Least and most columns tried, and most numbers of all users and items together."""
 
-FACTORS_COST, FACTORS_BUDGET = 3e11, 1.5e12
+FACTORS_COST, FACTORS_BUDGET = 3e11, 8e11
 """Operations that one fit may take, and all fits of a search."""
 
 POWERS = (0.0, 0.5, 1.0, 2.0)
