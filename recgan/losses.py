@@ -71,9 +71,14 @@ def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor, weight: Ten
 def _user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     count = mask.sum(1)
     log_probability = log_probability if weights is None else log_probability * weights
-    weight = count.sqrt()
+    weight = user_weights(mask)
     per_user = (log_probability * mask).sum(1) / count.clamp(min=1)
     return -(per_user * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def user_weights(mask: Tensor) -> Tensor:
+    """What every user counts in a ranking loss, (B,) float32: the root of the number of targets in a mask (B, T)."""
+    return mask.sum(1).sqrt()
 
 
 def discriminator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,7 +50,7 @@ def opening(histories: Histories, popularity: np.ndarray, half_life: float | Non
     blocks = [order[start : start + BLOCK] for start in range(0, len(order), BLOCK)]
     first = [block[np.lexsort((block, -popularity[block]))] for block in blocks]
     chosen = np.concatenate([np.empty(0, np.int64), *first])
-    usual = np.lexsort((np.arange(len(popularity)), -popularity))
+    usual = np.argsort(-popularity, kind="stable")
     others = usual[~np.isin(usual, chosen)]
     values = np.empty_like(popularity)
     values[np.concatenate([chosen, others])] = popularity[usual]
@@ -84,13 +85,9 @@ def cover(matrix: csr_matrix, most: int, left: float = LEFT) -> np.ndarray:
 
 def _sampled(histories: Histories, half_life: float | None) -> csr_matrix:
     """What every pair counts, (U, N), of as many random users as may be looked at."""
-    from scipy.sparse import csr_matrix
-
-    counts = row_weights(histories, half_life)
-    matrix = csr_matrix((counts, histories.items, histories.offsets), shape=(len(histories), histories.n_items))
+    counted = replace(histories, weights=row_weights(histories, half_life))
     share = MOST_ROWS / max(1, len(histories.items))
     if share < 1.0:
         some = np.random.default_rng(0).permutation(len(histories))[: int(share * len(histories))]
-        matrix = matrix[np.sort(some)]
-    matrix.sum_duplicates()
-    return matrix
+        counted = counted.take(np.sort(some))
+    return counted.weighted()

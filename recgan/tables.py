@@ -210,7 +210,11 @@ def _read_path(path: Path) -> tuple[pa.Table, Problems]:
             return table.drop_columns([n for n in table.column_names if n.startswith(INDEX)]), Problems(str(path))
         return _read_csv(path, DELIMITERS[kind.lower()])
     except UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}")
 
 
 def _exists(path: Path) -> bool:
@@ -222,7 +226,7 @@ def _exists(path: Path) -> bool:
 
 def _read_parquet(path: Path) -> pa.Table:
     if not path.is_dir():
-        return pq.read_table(path, partitioning=None)
+        return _read_part(path)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in PARQUET)
     if not files:
         raise DataError(f"{path}: the folder holds no .parquet file")
@@ -244,7 +248,7 @@ def _read_part(file: Path) -> pa.Table:
     try:
         return pq.read_table(file, partitioning=None)
     except UNREADABLE as error:
-        raise DataError(f"{file}: cannot be read: {' '.join(str(error).split())[:300]}") from error
+        raise _unreadable(file, error) from error
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:

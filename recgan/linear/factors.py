@@ -73,12 +73,12 @@ class Factors:
         """
         rank, distinct = self.columns.shape[1], _distinct(histories)
         found = np.zeros((len(histories), rank), np.float32)
-        for users, items, weights in _portions(distinct, distinct.lengths >= rank, rank, rank):
+        for users, items, weights in _portions(distinct, distinct.lengths >= rank, rank):
             found[users] = self._by_columns(torch.from_numpy(self.columns[items]), weights)
         short = (distinct.lengths > 0) & (distinct.lengths < rank)
         if short.any():
             table, numbers = self._whitened(distinct)
-            for users, items, weights in _portions(replace(distinct, items=numbers), short, rank, 0):
+            for users, items, weights in _portions(replace(distinct, items=numbers), short, rank):
                 found[users] = self._by_items(torch.from_numpy(table[items]), weights)
         return found
 
@@ -137,20 +137,17 @@ def factors_cost(histories: Histories, rank: float) -> float:
     return float((2.0 * least**2 * most + least**3 / 3.0 + 2.0 * rank**2).sum())
 
 
-def _portions(
-    histories: Histories, asked: np.ndarray, rank: int, width: int
-) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
+def _portions(histories: Histories, asked: np.ndarray, rank: int) -> Iterator[tuple[np.ndarray, np.ndarray, Tensor]]:
     """Users of similar length with their items and weights, 0 where none stands, (B,), (B, L) and (B, L) float32.
 
     Args:
         histories: distinct items of U users.
         asked: whose turn it is, (U,) bool.
         rank: numbers of an item.
-        width: of a user's equations; 0 for the length of the history.
     """
     n = max(1, histories.n_items)
     for group in histories.groups(np.flatnonzero(asked), n, max(1, CELLS // rank)):
-        most = max(1, CELLS // (width or int(histories.lengths[group].max())) ** 2)
+        most = max(1, CELLS // min(rank, int(histories.lengths[group].max())) ** 2)  # as many as have their equations
         for start in range(0, len(group), most):
             users = group[start : start + most]
             items, mask = histories.window(users, n)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from recgan import losses
 from recgan.errors import TrainingError
 from recgan.training.batches import Batch
 
@@ -84,5 +85,5 @@ def team() -> Team:
 def _weight(batch: Batch) -> Tensor:
     """What the users of a batch count together in its loss: the roots of their targets, in sequences their items."""
     if "targets" in batch:
-        return batch["target_mask"].sum(1).sqrt().sum()
+        return losses.user_weights(batch["target_mask"]).sum()
     return batch["mask"].sum().float()
