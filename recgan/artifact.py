@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,22 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 def save_table(path: Path, table: pd.DataFrame) -> None:
     """Write a frame as Parquet."""
     table.to_parquet(path, index=False)
+
+
+def save_tables(path: Path, tables: Iterable[pd.DataFrame]) -> None:
+    """Write frames with the same columns, at least one, as one Parquet file, one behind the other."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer = None
+    try:
+        for table in tables:
+            rows = pa.Table.from_pandas(table, preserve_index=False)
+            writer = writer or pq.ParquetWriter(path, rows.schema)
+            writer.write_table(rows)
+    finally:
+        if writer is not None:
+            writer.close()
 
 
 def load_table(path: Path) -> pd.DataFrame:

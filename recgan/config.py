@@ -43,6 +43,9 @@ class Config(BaseModel):
             refit and game; learning rates decay to fit. None for no limit.
         metric: what validation maximises, for example "ndcg@10".
         max_validation_users: most users that validation reads.
+        rows_in_memory: rows of interactions up to which Parquet files are read into memory. Of more, random users with
+            so many rows are all that closed forms, validation and second stage see, and the generator is trained on
+            everybody from disk.
         seed: of everything random.
         accelerator: "cpu", "gpu" or "auto".
         progress: whether a progress bar may be shown on stderr.
@@ -90,6 +93,7 @@ class Config(BaseModel):
     time_limit: float | None = Field(None, gt=0.0)
     metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
     max_validation_users: int = Field(5000, ge=1)
+    rows_in_memory: int = Field(20_000_000, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     progress: bool = True

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 """Seconds."""
+PORTION = 1 << 22
+"""Rows of a large table that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Histories:
 
     Args:
         offsets: where each user's items begin and end, (U + 1,) int64.
-        items: item numbers, (rows,) int64.
+        items: item numbers, (rows,) int64; int32 where they lie on disk.
         n_items: size N of the catalogue.
         times: time of every row in seconds (or its position), (rows,) float64; None when there is no order.
         clock: whether the times can be compared between users (seconds), or only within one (positions).
@@ -80,14 +82,12 @@ class Histories:
             [2, 0]
         """
         user, item = users.numbers(frame[USER]), items.numbers(frame[ITEM])
-        column = order_column(frame)
-        times = None if column is None else frame[column].to_numpy(np.float64)
+        column, times, weights = ordered_and_weighed(frame)
         known = (user != UNKNOWN) & (item != UNKNOWN)
         keys = (user[known],) if times is None else (times[known], user[known])
         order = np.flatnonzero(known)[np.lexsort(keys)]
         offsets = offsets_of(np.bincount(user[known], minlength=len(users)))
-        times = None if times is None else times[order]
-        weights = frame[WEIGHT].to_numpy(np.float32)[order] if WEIGHT in frame.columns else None
+        times, weights = (None if one is None else one[order] for one in (times, weights))
         return cls(offsets, item[order], len(items), times, column == TIMESTAMP, weights)
 
     @classmethod
@@ -106,6 +106,16 @@ class Histories:
         return self.times is not None
 
     @property
+    def newest(self) -> float:
+        """The last time of a row; minus infinity without rows or times."""
+        return -np.inf if self.times is None else float(self.times.max(initial=-np.inf))
+
+    @property
+    def oldest(self) -> float:
+        """The first time of a row; infinity without rows or times."""
+        return np.inf if self.times is None else float(self.times.min(initial=np.inf))
+
+    @property
     def lengths(self) -> np.ndarray:
         """Number of items of every user, (U,) int64."""
         return np.diff(self.offsets)
@@ -122,20 +132,24 @@ class Histories:
 
     def counts(self) -> np.ndarray:
         """Number of rows of every item, (N,) int64."""
-        return np.asarray(np.bincount(self.items, minlength=self.n_items))
+        counts = np.zeros(self.n_items, np.int64)
+        for some in slices(len(self.items)):
+            counts += np.bincount(self.items[some], minlength=self.n_items)
+        return counts
 
-    def decay(self, half_life: float | None) -> np.ndarray:
+    def decay(self, half_life: float | None, some: slice = slice(None)) -> np.ndarray:
         """Weight of every row by its age before the newest one.
 
         Args:
             half_life: days after which a row counts half; None, or without times, all count alike.
+            some: which rows are asked for.
 
         Returns:
             Weights in (0, 1], (rows,) float64.
         """
         if half_life is None or self.times is None or not len(self.times):
-            return np.ones(len(self.items))
-        return np.asarray(np.exp2((self.times - self.times.max()) / DAY / half_life))
+            return np.ones(len(self.items[some]))
+        return np.asarray(np.exp2((self.times[some] - self.newest) / DAY / half_life))
 
     def ranks(self, keys: np.ndarray) -> np.ndarray:
         """Rank of every row by its key (rows,) among the rows of its user, from 0 for the smallest, (rows,) int64."""
@@ -167,7 +181,7 @@ class Histories:
 
     def of(self, user: int) -> np.ndarray:
         """Item numbers of one user, oldest first, (length,) int64."""
-        return self.items[self.offsets[user] : self.offsets[user + 1]]
+        return np.asarray(self.items[self.offsets[user] : self.offsets[user + 1]], np.int64)
 
     def take(self, users: np.ndarray) -> Histories:
         """The histories of some users, in the order given, repeats allowed.
@@ -184,7 +198,20 @@ class Histories:
         where = np.arange(offsets[-1]) + np.repeat(self.offsets[users] - offsets[:-1], lengths)
         times = None if self.times is None else self.times[where]
         weights = None if self.weights is None else self.weights[where]
-        return Histories(offsets, self.items[where], self.n_items, times, self.clock, weights)
+        return Histories(
+            offsets, self.items[where].astype(np.int64, copy=False), self.n_items, times, self.clock, weights
+        )
+
+    def spread(self, users: np.ndarray, n_users: int) -> Histories:
+        """The same rows as those of other users.
+
+        Args:
+            users: number of each of the B users among those, ascending, (B,) int64.
+            n_users: how many there are; the others have no rows.
+        """
+        lengths = np.zeros(n_users, np.int64)
+        lengths[users] = self.lengths
+        return replace(self, offsets=offsets_of(lengths))
 
     def joined(self, other: Histories) -> Histories:
         """Every user's items followed by those of another table, without times; rows without a weight count 1."""
@@ -195,7 +222,7 @@ class Histories:
         return Histories(offsets_of(self.lengths + other.lengths), items, self.n_items, weights=weights)
 
     def part(self, kept: np.ndarray) -> Histories:
-        """The same users with only the rows marked in `kept`, (rows,) bool."""
+        """The same users with only some rows: those marked in `kept`, (rows,) bool, or so numbered, user by user."""
         offsets = offsets_of(np.bincount(self.rows[kept], minlength=len(self)))
         times = None if self.times is None else self.times[kept]
         weights = None if self.weights is None else self.weights[kept]
@@ -309,9 +336,24 @@ def offsets_of(lengths: np.ndarray) -> np.ndarray:
     return offsets
 
 
+def slices(n_rows: int) -> list[slice]:
+    """Slices of so many rows, each of which can be held in memory whatever lies on disk."""
+    return [slice(start, min(start + PORTION, n_rows)) for start in range(0, n_rows, PORTION)]
+
+
+def ordered_and_weighed(frame: pd.DataFrame) -> tuple[str | None, np.ndarray | None, np.ndarray | None]:
+    """The column that orders the rows of a frame, its values, float64, and the weights, float32; None where missing."""
+    column = order_column(frame)
+    times = None if column is None else frame[column].to_numpy(np.float64)
+    return column, times, frame[WEIGHT].to_numpy(np.float32) if WEIGHT in frame.columns else None
+
+
 def fingerprint(histories: Histories) -> dict[str, Any]:
     """Sizes of some histories and a hash of their content; JSON values."""
-    digest = hashlib.sha256(histories.offsets.tobytes() + histories.items.tobytes()).hexdigest()
+    content = hashlib.sha256(histories.offsets.tobytes())
+    for some in slices(len(histories.items)):
+        content.update(histories.items[some].astype(np.int64, copy=False).tobytes())
+    digest = content.hexdigest()
     return {
         "users": len(histories),
         "items": histories.n_items,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from recgan.histories import DAY, Histories
+from recgan.histories import DAY, Histories, slices
 
 HALF_LIVES: tuple[float | None, ...] = (None, 365.0, 90.0, 30.0, 7.0, 3.0, 1.0)
 """Half-lives in days that validation chooses from; None never forgets."""
@@ -28,14 +28,16 @@ def decayed_counts(histories: Histories, half_life: float | None) -> np.ndarray:
     Returns:
         Counts, (N,) float64.
     """
-    counted = row_weights(histories, half_life)
-    return np.asarray(np.bincount(histories.items, counted, minlength=histories.n_items))
+    counts = np.zeros(histories.n_items)
+    for some in slices(len(histories.items)):
+        counts += np.bincount(histories.items[some], row_weights(histories, half_life, some), histories.n_items)
+    return counts
 
 
-def row_weights(histories: Histories, half_life: float | None) -> np.ndarray:
-    """What every row counts by its weight and its age, (rows,) float64."""
-    counted = histories.decay(half_life)
-    return counted if histories.weights is None else counted * histories.weights
+def row_weights(histories: Histories, half_life: float | None, some: slice = slice(None)) -> np.ndarray:
+    """What every row, or some of them, counts by its weight and its age, (rows,) float64."""
+    counted = histories.decay(half_life, some)
+    return counted if histories.weights is None else counted * histories.weights[some]
 
 
 def log_popularity(histories: Histories, half_life: float | None) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from recgan.errors import ConfigError, DataError
 from recgan.foreign import Source as Source
 from recgan.foreign import as_frame
+from recgan.parquet import UNREADABLE, is_parquet, read_parquet, unreadable
 from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
@@ -47,11 +46,6 @@ OTHER_SPELLINGS = {
     EVENT: ("eventtype", "action", "behavior", "behaviour"),
 }
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-PARQUET = (".parquet", ".pq")
-PART = re.compile(r"(\d+)-of-(\d+)$")
-"""Number and count in the name of a part of a table."""
-
-UNREADABLE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, csv.Error)
 NO_NUMBERS = ("date", "datetime", "datetime64", "timedelta", "timedelta64", "time", "period", "interval", "complex")
 INDEX = "__index_level_"  # how pandas names an unnamed index in a Parquet file
 NO_FLOAT = r"^[+-]?0[0-9]|^\+|^-?[0-9]{17,}$"
@@ -89,7 +83,7 @@ def load_table(
     source = as_frame(source)
     if isinstance(source, pd.DataFrame):
         problems = Problems(label)
-        names = _canonical_names(source.columns, columns, wanted, problems)
+        names = canonical_names(source.columns, columns, wanted, problems)
         frame = source.set_axis(names, axis=1)
     elif isinstance(source, str | os.PathLike):
         frame, problems = _read_place(source, columns, wanted)
@@ -98,10 +92,13 @@ def load_table(
     if frame.empty:
         problems.add("the table has no rows")
         problems.raise_if_any()
-    frame = frame.reset_index(drop=True)
-    for name in frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]:
-        frame[name] = pd.Series(np.asarray(frame[name]))
-    return frame, problems
+    return without_codes(frame.reset_index(drop=True)), problems
+
+
+def without_codes(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the values of categorical columns in the place of their codes."""
+    coded = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
+    return frame.assign(**{name: pd.Series(np.asarray(frame[name]), index=frame.index) for name in coded})
 
 
 def plain_ids(ids: pd.Series, problems: Problems) -> pd.Series:
@@ -143,20 +140,34 @@ def plain_numbers(values: pd.Series, problems: Problems) -> pd.Series:
     return pd.Series(numbers.to_numpy(dtype=np.float64), name=values.name)
 
 
-class _FileProblems(Problems):
-    """Problems of a file whose broken lines were left out: row numbers are those of the file."""
+class FileProblems(Problems):
+    """Problems of a part of a file: row numbers are those of the file.
+
+    Args:
+        table: name of the file.
+        rows: numbers in the file of the rows that are there, (rows,).
+    """
 
     def __init__(self, table: str, rows: np.ndarray) -> None:
         super().__init__(table)
         self.rows = rows
 
     def add(self, what: str, rows: Iterable[int] = ()) -> None:
+        """Note one problem and the rows where it shows, as they are numbered here."""
         super().add(what, [int(self.rows[row]) for row in rows])
 
 
-def _canonical_names(
+def canonical_names(
     names: Iterable[Any], columns: Mapping[str, str] | None, wanted: Sequence[str], problems: Problems
 ) -> list[Any]:
+    """Names of columns with the canonical ones in the place of their other spellings.
+
+    Args:
+        names: of a table.
+        columns: names in the table to canonical names.
+        wanted: canonical names that are looked for.
+        problems: where to note what does not fit.
+    """
     given = dict(columns or {})
     names = list(names)
     for name in [name for name in given if name not in names]:
@@ -190,31 +201,23 @@ def _read_place(
         except DataError as error:
             raise DataError(str(error).replace(str(path), str(source)) if is_url(source) else str(error)) from error
         problems.table = str(source) if is_url(source) else problems.table
-        table = table.rename_columns(_canonical_names(table.column_names, columns, wanted, problems))
-        return (table if _is_parquet(path) else _typed(table)).to_pandas(ignore_metadata=True), problems
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.is_dir() or path.suffix.lower() in PARQUET
+        table = table.rename_columns(canonical_names(table.column_names, columns, wanted, problems))
+        return (table if is_parquet(path) else _typed(table)).to_pandas(ignore_metadata=True), problems
 
 
 def _read_path(path: Path) -> tuple[pa.Table, Problems]:
     kind = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
     if not _exists(path):
         raise DataError(f"{str(path)[:300]}: there is no such file or folder")
-    if not _is_parquet(path) and kind.lower() not in DELIMITERS:
+    if not is_parquet(path) and kind.lower() not in DELIMITERS:
         raise DataError(f"{path}: unknown kind of file; use .csv, .tsv (either also .gz), .parquet or a folder of them")
     try:
-        if _is_parquet(path):
-            table = _read_parquet(path)
+        if is_parquet(path):
+            table = read_parquet(path)
             return table.drop_columns([n for n in table.column_names if n.startswith(INDEX)]), Problems(str(path))
         return _read_csv(path, DELIMITERS[kind.lower()])
-    except UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}")
+    except (*UNREADABLE, csv.Error) as error:
+        raise unreadable(path, error) from error
 
 
 def _exists(path: Path) -> bool:
@@ -222,33 +225,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError:  # such as a name that is too long
         return False
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    if not path.is_dir():
-        return _read_part(path)
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in PARQUET)
-    if not files:
-        raise DataError(f"{path}: the folder holds no .parquet file")
-    _check_whole(path, files)
-    return pa.concat_tables([_read_part(file) for file in files])
-
-
-def _check_whole(folder: Path, files: Sequence[Path]) -> None:
-    """Where names count, as in `log-00002-of-00005.parquet`, every part is there."""
-    counted = [match for file in files if (match := PART.search(file.stem))]
-    for total in sorted({int(match[2]) for match in counted}):
-        numbers = {int(match[1]) for match in counted if int(match[2]) == total}
-        first = min(1, min(numbers))
-        if missing := sorted(set(range(first, first + total)) - numbers):
-            raise DataError(f"{folder}: of {total} parts {len(missing)} are missing, such as number {missing[0]}")
-
-
-def _read_part(file: Path) -> pa.Table:
-    try:
-        return pq.read_table(file, partitioning=None)
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from error
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
@@ -268,7 +244,7 @@ def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
     broken: list[Any] = []
     table = _parse_csv(path, delimiter, header, broken)
     rows = [row.number - 2 for row in broken]
-    problems = _FileProblems(str(path), np.delete(np.arange(len(table) + len(rows)), rows))
+    problems = FileProblems(str(path), np.delete(np.arange(len(table) + len(rows)), rows))
     fields = ", ".join(map(str, sorted({row.actual_columns for row in broken})))
     Problems.add(problems, f"broken lines: {len(header)} fields expected, found {fields}", rows)
     return table, problems

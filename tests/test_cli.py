@@ -111,6 +111,23 @@ def test_train_passes_its_options_on(place, monkeypatch, tmp_path):
     )
 
 
+def test_train_leaves_large_tables_on_disk(place, monkeypatch, tmp_path):
+    given = []
+
+    def noted(interactions, *arguments, **options):
+        given.append(interactions)
+        raise recgan.DataError("seen")
+
+    monkeypatch.setattr("recgan.training.train", noted)
+    pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2], "rating": [4, 5]}).to_parquet(tmp_path / "log.parquet")
+    (tmp_path / "config.json").write_text('{"rows_in_memory": 1}')
+    command = ["train", tmp_path / "log.parquet", "--out", tmp_path / "out", "--config", tmp_path / "config.json"]
+    for more in ([], ["--min-rating", "1"], ["--max-dislike-rating", "0"]):
+        refused(call(*command, *more), "seen")
+    assert given[0] == tmp_path / "log.parquet"
+    assert [type(one) for one in given[1:]] == [pd.DataFrame] * 2
+
+
 def test_train_takes_a_data_set_by_name(place, monkeypatch, tmp_path):
     known = recgan.Dataset(pd.read_csv(place / "seen.csv"), pd.DataFrame({"item_id": [1]}), None)
     got = []

@@ -13,9 +13,9 @@ import recgan
 
 PACKAGE = Path(recgan.__file__).parent
 ORDER = [
-    "errors", "remote", "config", "rules", "schema", "foreign", "tables", "vocabulary", "interactions", "items",
+    "errors", "remote", "config", "rules", "schema", "foreign", "parquet", "tables", "vocabulary", "interactions", "items",
     "splits", "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "bias", "histories", "linear", "popularity", "opening", "features", "content",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "packing", "linear", "popularity", "opening", "features", "content",
     "networks", "losses", "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "cold", "artifact",
     "storage", "changes", "bounds",
     "preferences", "serving", "generative", "explaining", "growing", "recommender", "shortcut", "baselines", "training",

@@ -25,7 +25,12 @@ ItemsOption = Annotated[Path | None, typer.Option(help="Table with the item_id o
 
 
 def train(
-    data: Annotated[str, typer.Argument(help="Interactions: a .csv, .tsv or .parquet file, or a data set's name.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Interactions: a .csv, .tsv or .parquet file, a folder of .parquet files, or a data set's name."
+        ),
+    ],
     out: OutOption,
     items: Annotated[Path | None, typer.Option(help="Table item_id, title, categories, year.")] = None,
     users: Annotated[Path | None, typer.Option(help="Table user_id and features such as age.")] = None,
@@ -53,7 +58,11 @@ def train(
     check_model_place(out)
     settings = _settings(config, log_dir=log_dir, checkpoint_dir=checkpoint_dir)
     heeded = {"weights": weights_of(event or []), "max_dislike_rating": max_dislike_rating}
-    interactions, known_items, known_users = read_data(data, columns, min_rating, **heeded)
+    filtered = columns or any(one is not None for one in (min_rating, *heeded.values()))
+    interactions: Any = Path(data).expanduser()
+    known_items = known_users = None
+    if filtered or not _stays_on_disk(interactions, settings):
+        interactions, known_items, known_users = read_data(data, columns, min_rating, **heeded)
     from recgan.training import train as train_model
     from recgan.training.team import team
 
@@ -113,6 +122,13 @@ def users_in(table: Path | str, model: Recommender, *, strict: bool = True) -> p
     from recgan.items import read_users
 
     return matched(read_users(table)["user_id"], model.users, str(table), strict=strict)
+
+
+def _stays_on_disk(path: Path, settings: Config) -> bool:
+    """Whether a table is larger than memory: no filter of ours can be applied to it then."""
+    from recgan.packing import rows_on_disk
+
+    return rows_on_disk(path) > settings.rows_in_memory
 
 
 def weights_of(pairs: list[str]) -> dict[str, float] | None:

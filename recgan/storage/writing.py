@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 from recgan import artifact
 from recgan.cold import tower_arrays, tower_facts
 from recgan.config import Config
-from recgan.histories import Histories
+from recgan.histories import Histories, slices
 from recgan.linear import Factors
 from recgan.schema import USER
 from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, USERS, WEIGHTS, Parts
@@ -25,9 +26,9 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         artifact.save_arrays(root / WEIGHTS, _arrays(parts))
         artifact.save_table(root / USERS, pd.DataFrame({USER: parts.users.all_ids}))
         artifact.save_table(root / ITEMS, parts.item_table)
-        artifact.save_table(root / HISTORIES, _history_frame(parts.histories))
+        artifact.save_tables(root / HISTORIES, _history_frames(parts.histories))
         if parts.disliked is not None:
-            artifact.save_table(root / DISLIKES, _history_frame(parts.disliked))
+            artifact.save_tables(root / DISLIKES, _history_frames(parts.disliked))
 
     described = {
         "config": config.model_dump(),
@@ -75,10 +76,13 @@ def _arrays(parts: Parts) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _history_frame(histories: Histories) -> pd.DataFrame:
-    frame = pd.DataFrame({"user": histories.rows, "item": histories.items})
-    frame = frame if histories.times is None else frame.assign(time=histories.times)
-    return frame if histories.weights is None else frame.assign(weight=histories.weights)
+def _history_frames(histories: Histories) -> Iterator[pd.DataFrame]:
+    """The rows, some at once."""
+    for some in slices(len(histories.items)) or [slice(0)]:
+        users = np.searchsorted(histories.offsets, np.arange(some.start or 0, some.stop), side="right") - 1
+        frame = pd.DataFrame({"user": users, "item": histories.items[some].astype(np.int64)})
+        frame = frame if histories.times is None else frame.assign(time=histories.times[some])
+        yield frame if histories.weights is None else frame.assign(weight=histories.weights[some])
 
 
 def _settings(block: Factors) -> dict[str, float]:

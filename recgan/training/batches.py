@@ -133,7 +133,6 @@ class SequenceBatches(IterableDataset[Batch]):
     def __init__(self, histories: Histories, window: int, seed: int, trend: Trend | None = None) -> None:
         self.histories = histories
         self.trend = trend
-        self.when = None if trend is None else trend.when(histories)
         self.window = window
         self.users = np.flatnonzero(histories.lengths >= 1)
         self.random = np.random.default_rng(seed)
@@ -149,6 +148,7 @@ class SequenceBatches(IterableDataset[Batch]):
             batch = {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
             if self.histories.weights is not None:
                 batch["target_weights"] = torch.from_numpy(self.histories.window_weights(groups[group], self.window))
-            if self.when is not None:
-                batch["when"] = torch.from_numpy(self.when.window(groups[group], self.window)[0])
+            if self.trend is not None:
+                taken = self.trend.when(self.histories.take(groups[group]))
+                batch["when"] = torch.from_numpy(taken.window(np.arange(len(taken)), self.window)[0])
             yield batch

@@ -17,7 +17,7 @@ import torch
 from recgan import artifact
 from recgan.config import Config
 from recgan.errors import ArtifactError, ConfigError
-from recgan.histories import fingerprint
+from recgan.histories import fingerprint, slices
 from recgan.training.batches import SequenceBatches, SplitBatches
 from recgan.training.module import ConditionalGAN
 from recgan.training.reporting import versions
@@ -199,10 +199,12 @@ def _digest(data: Data) -> str:
     """A hash of everything that a run reads."""
     validation = data.validation
     digest = hashlib.sha256(json.dumps([fingerprint(one) for one in (data.whole, data.histories)]).encode())
-    disliked = [] if data.disliked is None else [data.disliked]
-    for histories in (data.whole, validation.query.histories, validation.truth, *disliked):
+    others = [] if data.disliked is None else [data.disliked]
+    others += [] if data.everyone is None else [data.everyone.histories]
+    for histories in (data.whole, validation.query.histories, validation.truth, *others):
         for array in (histories.offsets, histories.items, histories.times, histories.weights):
-            digest.update(b"" if array is None else array.tobytes())
+            for some in slices(0 if array is None else len(array)):
+                digest.update(array[some].tobytes())  # type: ignore[index]
     digest.update(data.profiles.tobytes())
     digest.update(pd.util.hash_pandas_object(data.item_table.astype(str), index=False).to_numpy().tobytes())
     digest.update("|".join(map(repr, data.users.all_ids)).encode())

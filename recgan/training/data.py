@@ -1,4 +1,8 @@
-"""The tables as numbers: what one training run reads, and what it validates on."""
+"""The tables as numbers: what one training run reads, and what it validates on.
+
+Of interactions that are larger than memory a sample of the users is all that most of a training looks at; the generator
+is trained on everybody, from disk.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,43 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recgan import packing
 from recgan.config import Config
 from recgan.errors import DataError
 from recgan.features import user_profiles
 from recgan.histories import Histories, Strength, tastes
 from recgan.interactions import by_taste, read_interactions
 from recgan.items import read_items, read_users
+from recgan.packing import Packed, packed, rows_on_disk, without
 from recgan.ranking import Query
 from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
 from recgan.training.validation import Validation, carve, from_holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """All users, where the rest of the data is a sample of them; the histories lie on disk.
+
+    Args:
+        users: numbers of the U users.
+        histories: all that they like.
+        streamed: what of it the generator is trained on while validation judges.
+        profiles: features of the users, (U, P) float32.
+        disliked: what must never be listed to them; None for nothing.
+    """
+
+    users: Vocabulary
+    histories: Histories
+    streamed: Histories
+    profiles: np.ndarray
+    disliked: Histories | None
+
+    def strengthened(self, rule: Strength) -> Everyone:
+        """The same with strengths in the place of the weights."""
+        histories, streamed = (packing.strengthened(one, rule) for one in (self.histories, self.streamed))
+        return replace(self, histories=histories, streamed=streamed)
 
 
 @dataclass(frozen=True)
@@ -36,6 +66,7 @@ class Data:
         disliked: what must never be listed to the users; None for nothing.
         strength: what the weights of events are worth, as far as it is known.
         others: table of the items without interactions.
+        everyone: all users, where those above are a sample; None where they are all.
     """
 
     users: Vocabulary
@@ -48,6 +79,17 @@ class Data:
     disliked: Histories | None = None
     strength: Strength = field(default_factory=Strength)
     others: pd.DataFrame = field(default_factory=pd.DataFrame)
+    everyone: Everyone | None = None
+
+    @property
+    def streamed(self) -> Histories:
+        """What the generator is trained on while validation judges."""
+        return self.histories if self.everyone is None else self.everyone.streamed
+
+    @property
+    def all_histories(self) -> Histories:
+        """Everything that is known of everybody."""
+        return self.whole if self.everyone is None else self.everyone.histories
 
     def strengthened(self, rule: Strength) -> Data:
         """The same with strengths in the place of the weights."""
@@ -60,37 +102,66 @@ class Data:
             validation=replace(self.validation, query=query),
             whole=histories if self.whole is self.histories else whole,
             strength=rule,
+            everyone=None if self.everyone is None else self.everyone.strengthened(rule),
         )
 
 
 def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | None, config: Config) -> Data:
     """Read the tables of a run; arguments and errors as in `train`."""
-    frame = read_interactions(interactions)
-    liked = by_taste(frame)[0]
-    user_vocabulary, item_vocabulary = Vocabulary.of(frame[USER]), Vocabulary.of(liked[ITEM])
-    if liked.empty:
+    large = rows_on_disk(interactions) > config.rows_in_memory
+    table = packed(interactions) if large else _numbers(read_interactions(interactions))
+    if not len(table.items):
         raise DataError("interactions: no row has a weight above 0, so nobody likes anything")
-    if len(item_vocabulary) < 2:
+    if len(table.items) < 2:
         raise DataError("interactions: one single item leaves nothing to choose from")
-    item_table, others = _described(items, item_vocabulary)
-    user_table = None if users is None else _same_ids(read_users(users), user_vocabulary, USER, "users")
-    profiles = user_profiles(user_table, user_vocabulary.all_ids)
-    whole, disliked = tastes(frame, user_vocabulary, item_vocabulary)
+    item_table, others = _described(items, table.items)
+    user_table = None if users is None else _same_ids(read_users(users), table.users, USER, "users")
+    some, drawn = _sampled(table, config) if large else (table, np.arange(len(table.users)))
+    profiles = user_profiles(user_table, table.users.all_ids)
+    whole, disliked = some.liked, some.disliked
     if whole.weights is not None and np.ptp(whole.weights) == 0.0:
         whole = whole.strengthened(Strength())
     least = 0.0 if whole.weights is None else float(whole.weights.mean())
     kept = whole
     if validation is None:
-        kept, inner = _carved(whole, disliked, profiles, least, config)
+        kept, inner = _carved(whole, disliked, profiles[drawn], least, config)
     else:
 
         def profiles_of(ids: pd.Series) -> np.ndarray:
-            return user_profiles(user_table, user_vocabulary.all_ids, ids)
+            return user_profiles(user_table, table.users.all_ids, ids)
 
         limits = config.metric, config.max_validation_users, config.seed, least
-        inner = from_holdout(validation, item_vocabulary, profiles_of, *limits)
-    known = user_vocabulary, item_vocabulary, kept, profiles, item_table
-    return Data(*known, inner, whole, disliked, others=others)
+        inner = from_holdout(validation, table.items, profiles_of, *limits)
+    known = some.users, table.items, kept, profiles[drawn], item_table
+    data = Data(*known, inner, whole, disliked, others=others)
+    return replace(data, everyone=_everyone(table, profiles, data, drawn)) if large else data
+
+
+def _numbers(frame: pd.DataFrame) -> Packed:
+    """A table in memory as numbers."""
+    users, items = Vocabulary.of(frame[USER]), Vocabulary.of(by_taste(frame)[0][ITEM])
+    return Packed(users, items, *tastes(frame, users, items))
+
+
+def _sampled(table: Packed, config: Config) -> tuple[Packed, np.ndarray]:
+    """Random users with as many rows as memory may hold, in memory, and their numbers in the table."""
+    lengths = table.liked.lengths
+    order = np.random.default_rng([config.seed, 2]).permutation(len(lengths))
+    drawn = np.sort(order[: max(1, int((np.cumsum(lengths[order]) <= config.rows_in_memory).sum()))])
+    disliked = None if table.disliked is None else table.disliked.take(drawn)
+    some = Vocabulary(table.users.ids(drawn), USER)
+    return Packed(some, table.items, table.liked.take(drawn), disliked), drawn
+
+
+def _everyone(table: Packed, profiles: np.ndarray, data: Data, drawn: np.ndarray) -> Everyone:
+    """All users, of whom nothing is streamed that was hidden from those who are drawn."""
+    whole, kept, streamed = data.whole, data.histories, table.liked
+    if len(kept.items) < len(whole.items):
+        gone, until = whole.part(~np.isin(*(one.rows * one.n_items + one.items for one in (whole, kept)))), np.inf
+        if whole.clock and kept.newest < gone.oldest:  # what came after a moment is hidden
+            until = gone.oldest
+        streamed = without(table.liked, gone.spread(drawn, len(table.users)), until)
+    return Everyone(table.users, table.liked, streamed, profiles, table.disliked)
 
 
 def _carved(

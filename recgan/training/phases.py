@@ -69,7 +69,7 @@ class Phases:
     def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
         """Stage one with a generator that ranks, and the account of its training."""
         config, epochs = self.config, self.plan.epochs
-        batches = self._batches(self.data.histories)
+        batches = self._batches(self.data.streamed, self.data.histories)
         n_steps = len(batches) * epochs
         module = self._module(blocks.generator, None, batches.trend, "ranking", n_steps, share=0.5)
         weights: dict[str, float] = {}
@@ -115,7 +115,7 @@ class Phases:
 
     def more_epochs(self, blocks: Blocks, epochs: int) -> Blocks:
         """The generator after so many more epochs on all interactions, or as it was after Ctrl-C."""
-        batches = self._batches(self.data.whole)
+        batches = self._batches(self.data.all_histories, self.data.whole)
         if not epochs or not blocks.weights.generated or self.stopped:
             return blocks
         generator = served_copy(blocks.generator, blocks.generator.state_dict())
@@ -207,9 +207,10 @@ class Phases:
             team=self.team,
         )
 
-    def _batches(self, histories: Histories) -> SequenceBatches | SplitBatches:
+    def _batches(self, histories: Histories, sample: Histories) -> SequenceBatches | SplitBatches:
+        """Batches of all histories, with the trend of a sample of them."""
         if self.plan.encoder == "sequence":
-            return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(histories))
+            return SequenceBatches(histories, self.plan.window, self.config.seed, self._trend(sample))
         return SplitBatches(histories, self.config.batch_size, self.plan.window, self.config.seed)
 
     def _slates(self, blocks: Blocks) -> SplitBatches:

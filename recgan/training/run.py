@@ -56,8 +56,9 @@ def train(
 
     Args:
         interactions: user_id, item_id and, where they exist, weight, timestamp or position; a frame of pandas, polars,
-            Arrow or SciPy, or a path. How far weights are heeded validation decides, which then asks for events of at
-            least the mean weight; weights of 0 or less are dislikes, see `read_interactions`.
+            Arrow or SciPy, or a path; Parquet files may be larger than memory, see `Config(rows_in_memory=...)`. How
+            far weights are heeded validation decides, which then asks for events of at least the mean weight; weights
+            of 0 or less are dislikes, see `read_interactions`.
         items: item_id, title, categories, year, likewise; optional.
         users: user_id and features such as age or country, likewise; optional.
         validation: history and truth of some users for the inner validation; None carves it from the interactions.
@@ -80,8 +81,9 @@ def train(
     """
     started = time.perf_counter()
     config, together = settled(config, seed), team()
-    data = read_data(interactions, items, users, validation, config)
     with Progress(config.progress and not together.rank) as progress, seeded(config.seed):
+        progress.stage("reading")
+        data = read_data(interactions, items, users, validation, config)
         return Run(strengthened(data, config), config, progress, started, together).recommender()
 
 
@@ -145,9 +147,15 @@ class Run:
         return Recommender.of(parts, config, self.report)
 
     def _content(self, blocks: Blocks, judge: Judge) -> tuple[Parts, dict[str, Any]]:
-        data = self.data
+        data, all_of = self.data, self.data.everyone
         known = data.users, data.items, data.whole, data.profiles, data.item_table
-        return with_content(Parts(*known, blocks, judge, data.disliked), data.others, data.validation, self.config)
+        parts = Parts(*known, blocks, judge, data.disliked)
+        parts, told = with_content(parts, data.others, data.validation, self.config)
+        if all_of is not None:
+            histories = replace(all_of.histories, n_items=len(parts.items))
+            disliked = all_of.disliked and replace(all_of.disliked, n_items=len(parts.items))
+            parts = replace(parts, users=all_of.users, histories=histories, profiles=all_of.profiles, disliked=disliked)
+        return parts, told
 
     def _closed_forms(self) -> Blocks:
         """The closed forms, each with its best setting, and the start of the item vectors."""
@@ -160,7 +168,7 @@ class Run:
         kind = config.encoder
         if kind == "auto":
             kind = "sequence" if data.histories.ordered and strongest == "sparse" else "bag"
-        made = plan(config, data.histories, kind)
+        made = plan(config, data.streamed, kind)
         vectors = torch.from_numpy(_start_vectors(kind, forms, config))
         generator = build_generator(config, kind, {"vectors": vectors}, window=made.window, dropout=made.dropout)
         random = np.random.default_rng([config.seed, 1])
@@ -247,7 +255,7 @@ class Run:
         if data.whole is data.histories:
             return blocks, judge
         closed = {name: getattr(self, name).fit(data.whole) for name in LINEAR if getattr(blocks.weights, name)}
-        closed["popularity"] = self.popularity.fit(data.whole)
+        closed["popularity"] = self.popularity.fit(data.all_histories)
         tuned = self.phases.tuned(blocks, self.report["ranking"]["best_epoch"])
         refitted = replace(tuned, **closed)
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))

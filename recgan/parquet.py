@@ -1,0 +1,115 @@
+"""Parquet files and folders of them: whole, or portion by portion."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recgan.errors import DataError
+
+SUFFIXES = (".parquet", ".pq")
+PART = re.compile(r"(\d+)-of-(\d+)$")
+"""Number and count in the name of a part of a table."""
+
+UNREADABLE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a path is a Parquet file by its name, or a folder."""
+    return path.is_dir() or path.suffix.lower() in SUFFIXES
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The file itself, or those of a folder by their names.
+
+    Raises:
+        DataError: when a folder holds none, or lacks one that the names of the others count.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise DataError(f"{path}: the folder holds no .parquet file")
+    _check_whole(path, files)
+    return files
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """A Parquet file, or all files of a folder one behind the other.
+
+    Raises:
+        DataError: when one cannot be read or is missing.
+    """
+    return pa.concat_tables([_read_part(file) for file in parquet_files(path)])
+
+
+def row_count(files: Sequence[Path]) -> int:
+    """Rows of some files together, as their footers tell.
+
+    Raises:
+        DataError: when one cannot be read.
+    """
+    return sum(_metadata(file).num_rows for file in files)
+
+
+def names_in(file: Path) -> list[str]:
+    """Names of a file's columns."""
+    return list(_metadata(file).schema.to_arrow_schema().names)
+
+
+def portions(file: Path, columns: Sequence[str], most: int) -> Iterator[tuple[int, pa.Table]]:
+    """Some columns of a file, so many rows at once.
+
+    Args:
+        file: a Parquet file.
+        columns: names.
+        most: rows of a portion.
+
+    Yields:
+        Number of a portion's first row in the file, and the portion.
+
+    Raises:
+        DataError: when a row group cannot be read; it names file and group.
+    """
+    first, group = 0, -1
+    try:
+        with pq.ParquetFile(file) as opened:
+            for group in range(opened.num_row_groups):
+                for batch in opened.iter_batches(most, row_groups=[group], columns=list(columns)):
+                    yield first, pa.Table.from_batches([batch])
+                    first += len(batch)
+    except UNREADABLE as error:
+        raise unreadable(file, error, f"row group {group}: " if group >= 0 else "") from error
+
+
+def unreadable(path: Path, error: Exception, where: str = "") -> DataError:
+    """What is told of a file that cannot be read."""
+    return DataError(f"{path}: cannot be read: {where}{' '.join(str(error).split())[:300]}")
+
+
+def _check_whole(folder: Path, files: Sequence[Path]) -> None:
+    """Where names count, as in `log-00002-of-00005.parquet`, every part is there."""
+    counted = [match for file in files if (match := PART.search(file.stem))]
+    for total in sorted({int(match[2]) for match in counted}):
+        numbers = {int(match[1]) for match in counted if int(match[2]) == total}
+        first = min(1, min(numbers))
+        if missing := sorted(set(range(first, first + total)) - numbers):
+            raise DataError(f"{folder}: of {total} parts {len(missing)} are missing, such as number {missing[0]}")
+
+
+def _read_part(file: Path) -> pa.Table:
+    try:
+        return pq.read_table(file, partitioning=None)
+    except UNREADABLE as error:
+        raise unreadable(file, error) from error
+
+
+def _metadata(file: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(file)
+    except UNREADABLE as error:
+        raise unreadable(file, error) from error
