@@ -12,7 +12,7 @@ from planted import planted
 
 import recgan
 from recgan.errors import ConfigError, TrainingError
-from recgan.training import checkpoints, fitting
+from recgan.training import batches, checkpoints, fitting, module
 from recgan.training.checkpoints import Keeper
 from recgan.training.module import ConditionalGAN, batch_fingerprint
 
@@ -64,6 +64,39 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(frame, 
     same(found, whole)
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["game", "ranking", "refit"]
     same(recgan.train(frame, config=settings.changed(progress=True, log_dir=str(tmp_path / "logs"))), whole)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+@pytest.mark.parametrize("encoder", ["bag", "sequence"])
+def test_a_training_that_dies_within_its_epochs_ends_the_same_to_the_bit(
+    frame, small_config, tmp_path, monkeypatch, encoder, rows
+):
+    sampled = {"full_softmax_items": 1, "n_negatives": 2} if rows else {}
+    monkeypatch.setattr(module, "EVERY", 2)
+    monkeypatch.setattr(batches, "TOKENS", 96)
+    whole = recgan.train(frame, config=config(small_config, encoder=encoder, batch_size=10, **sampled))
+    settings = config(small_config, tmp_path / "kept", encoder=encoder, batch_size=10, **sampled)
+    keep, deaths = Keeper._keep, []
+
+    def keep_and_die(self, trainer, state):
+        keep(self, trainer, state)
+        if self.done and self.module.steps % 6 == 2:
+            deaths.append((self.phase, self.module.epoch, self.done))
+            raise Died
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Keeper, "_keep", keep_and_die)
+        while True:
+            torch.manual_seed(len(deaths))
+            try:
+                found = recgan.train(frame, config=settings)
+                break
+            except Died:
+                pass
+    assert {"ranking", "refit"} == {phase for phase, _, _ in deaths}
+    assert len(deaths) == len(set(deaths)) >= 4
+    assert len({done for _, _, done in deaths}) >= 2
+    same(found, whole)
 
 
 def test_checkpoints_of_another_run_are_refused(frame, small_config, tmp_path, monkeypatch):
@@ -156,7 +189,9 @@ def test_losses_that_explode_stop_with_step_batch_and_checkpoint(
     told, per_epoch = str(raised.value), len(batches) - 1
     assert f"at step {per_epoch + 1} (epoch 2 of the ranking phase)" in told
     assert f"in the batch {batch_fingerprint(batches[-1])} of {len(batches[-1]['items'])} users" in told
-    where = f"{place / 'ranking'} (after 1 epochs)" if kept else "none, as Config(checkpoint_dir=...) was not set"
+    where = (
+        f"{place / 'ranking'} (after {per_epoch} steps)" if kept else "none, as Config(checkpoint_dir=...) was not set"
+    )
     assert f"last good checkpoint: {where}" in told
 
 

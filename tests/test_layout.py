@@ -13,11 +13,11 @@ import recgan
 
 PACKAGE = Path(recgan.__file__).parent
 ORDER = [
-    "errors", "remote", "config", "rules", "schema", "foreign", "parquet", "tables", "vocabulary", "interactions", "items",
-    "splits", "progress", "datasets",
-    "metrics", "fidelity", "evaluation", "bias", "histories", "packing", "linear", "popularity", "opening", "features", "content",
-    "networks", "losses", "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "cold", "artifact",
-    "storage", "changes", "bounds",
+    "errors", "remote", "config", "rules", "schema", "foreign", "parquet", "tables", "vocabulary", "interactions",
+    "items", "splits", "progress", "datasets",
+    "metrics", "fidelity", "evaluation", "bias", "histories", "packing", "linear", "popularity", "opening", "features",
+    "content", "networks", "losses", "index", "ranking", "draws", "attributes", "gaps", "moods", "reasons", "cold",
+    "artifact", "storage", "changes", "bounds",
     "preferences", "serving", "generative", "explaining", "growing", "recommender", "shortcut", "baselines", "training",
     "batch", "report",
     "demonstration", "cli",

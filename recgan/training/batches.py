@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,30 @@ LIKENESS = 0.05
 """How much less like its anchor an item of a slate may be: the width of the noise on the cosines."""
 
 
-class SplitBatches(IterableDataset[Batch]):
+class Batches(IterableDataset[Batch]):
+    """Batches of an epoch, which can be taken up in its middle.
+
+    Args:
+        seed: of everything random.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.begun = self.random.bit_generator.state
+        """State of the random numbers when the epoch began."""
+        self.skipped = 0
+        """Batches with which the next epoch does not begin: they are made, so that the others are as ever."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.begun, skipped, self.skipped = self.random.bit_generator.state, self.skipped, 0
+        yield from islice(self.epoch(), skipped, None)  # not before the first batch is asked for
+
+    def epoch(self) -> Iterator[Batch]:
+        """All batches of one epoch."""
+        raise NotImplementedError
+
+
+class SplitBatches(Batches):
     """A random part of each history as condition and the rest as targets.
 
     Args:
@@ -51,11 +75,11 @@ class SplitBatches(IterableDataset[Batch]):
         slate_size: int | None = None,
         space: np.ndarray | None = None,
     ) -> None:
+        super().__init__(seed)
         self.histories = histories
         self.users = np.flatnonzero(histories.lengths >= 2)
         self.batch_size = batch_size
         self.window = window
-        self.random = np.random.default_rng(seed)
         self.ordered = ordered
         self.trend = trend
         self.slate_size = slate_size
@@ -64,7 +88,8 @@ class SplitBatches(IterableDataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.users) // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def epoch(self) -> Iterator[Batch]:
+        """All users once, in random order."""
         order = self.random.permutation(self.users)
         for start in range(0, len(order), self.batch_size):
             yield self._batch(self.histories.take(order[start : start + self.batch_size]))
@@ -120,7 +145,7 @@ def alike(histories: Histories, among: Bools, space: np.ndarray, size: int, rand
     return np.asarray(among & (place < size))
 
 
-class SequenceBatches(IterableDataset[Batch]):
+class SequenceBatches(Batches):
     """Whole histories, in batches of similar length; every item is the target of what stands before it.
 
     Args:
@@ -131,17 +156,18 @@ class SequenceBatches(IterableDataset[Batch]):
     """
 
     def __init__(self, histories: Histories, window: int, seed: int, trend: Trend | None = None) -> None:
+        super().__init__(seed)
         self.histories = histories
         self.trend = trend
         self.window = window
         self.users = np.flatnonzero(histories.lengths >= 1)
-        self.random = np.random.default_rng(seed)
         self._length = len(histories.groups(self.users, window, TOKENS))
 
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self) -> Iterator[Batch]:
+    def epoch(self) -> Iterator[Batch]:
+        """All users once, the batches in random order."""
         groups = self.histories.groups(self.random.permutation(self.users), self.window, TOKENS)
         for group in self.random.permutation(len(groups)):
             items, mask = self.histories.window(groups[group], self.window)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: after every epoch, everything that the next epoch hangs on."""
+"""Checkpoints of a training run: after every epoch, and in long ones, everything that the next step hangs on."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Checkpoints:
 
 
 class Keeper(pl.Callback):
-    """Keeps a phase after every epoch, and takes it up where it was left.
+    """Keeps a phase after every epoch and in the middle of long ones, and takes it up where it was left.
 
     Args:
         checkpoints: where.
@@ -105,6 +105,10 @@ class Keeper(pl.Callback):
     ) -> None:
         self.checkpoints, self.phase, self.epochs = checkpoints, phase, epochs
         self.module, self.batches, self.notes = module, batches, notes
+        self.done = 0
+        """Batches of the epoch that are behind."""
+        self.luck: torch.Tensor | None = None
+        """Torch's random numbers where an epoch is taken up in its middle: its beginning has drawn some."""
         self.optimizers: dict[str, torch.Tensor] = {}
         self.groups: list[list[dict[str, Any]]] = []
 
@@ -125,11 +129,14 @@ class Keeper(pl.Callback):
         module.average = _named(tensors, "average.")
         if module.discriminator is not None:
             module.discriminator.load_state_dict(_named(tensors, "discriminator."))
-        module.epoch, module.steps = state["epoch"], state["steps"]
+        self.done = self.batches.skipped = state["done"]
+        module.epoch, module.steps = state["epoch"] - bool(self.done), state["steps"]
+        module.totals, module.counted = state["totals"], state["counted"]
         module.began = time.perf_counter() - state["spent"]
-        module.checkpoint = f"{self.folder} (after {module.epoch} epochs)"
+        module.checkpoint = f"{self.folder} {_after(module)}"
         self.batches.random.bit_generator.state = state["batches"]
         torch.set_rng_state(tensors["random"])
+        self.luck = tensors["random"] if self.done else None
         if self.notes is not None:
             self.notes.take_up(state["notes"], _named(tensors, "best."))
         self.optimizers, self.groups = _named(tensors, "optimizers."), state["groups"]
@@ -146,8 +153,25 @@ class Keeper(pl.Callback):
             merged = [group | kept for group, kept in zip(now, groups, strict=True)]
             optimizer.load_state_dict({"state": mine, "param_groups": merged})
 
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Go on with the random numbers that were next."""
+        if self.luck is not None:
+            torch.set_rng_state(self.luck)
+            self.luck = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Count, and keep everything now and then; not in the game, whose epochs are cut to the same few batches."""
+        self.done += 1
+        if self.module.rests and self.module.phase == "ranking" and self.done < len(self.batches):
+            self._keep(trainer, self.batches.begun)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep everything, in one rename."""
+        """Keep everything."""
+        self.done = 0
+        self._keep(trainer, self.batches.random.bit_generator.state)
+
+    def _keep(self, trainer: pl.Trainer, batches: Mapping[str, Any]) -> None:
+        """Keep everything, in one rename; the batches go on from these random numbers, behind those that are done."""
         if not self.checkpoints.writes:
             return
         module = self.module
@@ -156,8 +180,11 @@ class Keeper(pl.Callback):
             "epoch": module.epoch,
             "steps": module.steps,
             "spent": time.perf_counter() - (module.began or time.perf_counter()),
-            "over": trainer.should_stop or module.epoch >= self.epochs,
-            "batches": self.batches.random.bit_generator.state,
+            "done": self.done,
+            "totals": module.totals,
+            "counted": module.counted,
+            "over": not self.done and (trainer.should_stop or module.epoch >= self.epochs),
+            "batches": batches,
             "notes": {} if self.notes is None else self.notes.kept(),
             "groups": [[_plain(group) for group in one.param_groups] for one in trainer.optimizers],
         }
@@ -166,7 +193,7 @@ class Keeper(pl.Callback):
             artifact.save_arrays(root / ARRAYS, {name: value.cpu().numpy() for name, value in tensors.items()})
 
         artifact.write_folder(self.folder, fill, {"run": dict(self.checkpoints.run), "state": state})
-        module.checkpoint = f"{self.folder} (after {module.epoch} epochs)"
+        module.checkpoint = f"{self.folder} {_after(module)}"
 
     def _tensors(self, trainer: pl.Trainer) -> dict[str, torch.Tensor]:
         module = self.module
@@ -189,6 +216,10 @@ class Keeper(pl.Callback):
 
 def _named(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _after(module: ConditionalGAN) -> str:
+    return f"(after {module.steps} steps)"
 
 
 def _plain(group: Mapping[str, Any]) -> dict[str, float]:

@@ -30,6 +30,8 @@ MANY_ITEMS = 16
 """Items by the negatives of a step from which on only the rows that a step reads are moved."""
 EXPLODED = 1e6
 """Loss beyond which a run is not going anywhere; a sound one stays below a hundred."""
+EVERY = 5000
+"""Steps after which a long epoch can be taken up."""
 Phase = Literal["ranking", "game"]
 
 
@@ -118,6 +120,16 @@ class ConditionalGAN(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Count the epochs, those before a resumption too."""
         self.epoch += 1
+
+    @property
+    def rests(self) -> bool:
+        """Whether the training can be taken up after this step, in the middle of an epoch."""
+        return self.steps % EVERY == 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Bring the averages up to date where the training can be taken up."""
+        if self.rests:
+            self.on_train_epoch_end()
 
     def on_train_epoch_end(self) -> None:
         """Bring the averages up to date, whether or not somebody reads them: it shows in their last bits."""
