@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import warnings
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from recgan.training.phases import Phases
 from recgan.training.plan import plan
 from recgan.training.preferences import fit_preferences
 from recgan.training.reporting import alarms, versions
+from recgan.training.scoring import WHOLE
 from recgan.training.team import Team, team
 from recgan.training.validation import LINEAR, Proposals
 
@@ -114,6 +116,8 @@ class Run:
         since = time.perf_counter()
         self.progress.stage(name)
         result = stage()
+        if len(self.data.items) > WHOLE:
+            gc.collect()  # what a stage leaves behind are large tables in circles
         self.stage_seconds[name] = round(time.perf_counter() - since, 2)
         return result
 

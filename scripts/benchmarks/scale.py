@@ -2,8 +2,9 @@
 
     python scripts/benchmarks/scale.py --out FILE [--sizes 1e5x1e4x1e4,1e6x1e5x1e5] [--ordered] [--settings '{...}']
 
-A size is interactions x items x users. Every size is trained in a process of its own; the result is written after each
-one, and sizes that are in the file already are not trained again. The optimum knows the groups of every user, which
+A size is interactions x items x users. One process writes the data as Parquet shards, another one trains on them; the
+result is written after each size, and sizes that are in the file already are not trained again. With
+`--settings '{"rows_in_memory": 1000000}'` larger data stay on disk. The optimum knows the groups of every user, which
 nobody can tell from a short history for sure. An exponent is the slope of the logarithm of the processor seconds, or
 of the memory, against that of the interactions, between a size and the one before.
 """
@@ -15,9 +16,11 @@ import json
 import math
 import multiprocessing
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +39,8 @@ from recgan.training.fitting import seeded
 from recgan.training.run import Run
 
 METRICS, N_LISTED = ("ndcg@10", "recall@20"), 20
-ASKED = 2000
+ASKED, SHARD = 2000, 1_000_000
+"""Users who are asked, and rows of a Parquet file."""
 Found = TypeVar("Found")
 
 
@@ -62,14 +66,40 @@ def spent(before: float, wall: float) -> dict[str, float]:
     return {name: round(value, 2) for name, value in seconds.items()} | {"peak_mib": peak_mib()}
 
 
-def measured(planted: Planted, settings: dict[str, Any]) -> dict[str, Any]:
-    """One training, in a process of its own."""
+@dataclass(frozen=True)
+class Asked:
+    """Who is asked after a training, and for what.
+
+    Args:
+        truth: the held-out rows.
+        histories: rows of the users who are asked, without those.
+        popular: what popularity lists to them.
+    """
+
+    truth: pd.DataFrame
+    histories: pd.DataFrame
+    popular: pd.DataFrame
+
+
+def written(planted: Planted, folder: Path) -> Asked:
+    """The planted rows as Parquet shards, but for those that are asked for."""
     train, truth = held_out(planted.frame(), ASKED, planted.seed)
+    parts = range(0, len(train), SHARD)
+    for number, start in enumerate(parts):
+        part = train.iloc[start : start + SHARD]
+        part.to_parquet(folder / f"part-{number:05}-of-{len(parts):05}.parquet", index=False)
+    some = train[train[USER].isin(truth[USER])]
+    popular = recgan.baselines.Popular().fit(train).recommend_batch(truth[USER], N_LISTED)
+    return Asked(truth, some, popular)
+
+
+def measured(planted: Planted, folder: Path, asked: Asked, settings: dict[str, Any]) -> dict[str, Any]:
+    """One training, in a process of its own."""
     config = recgan.Config(**{"progress": False, **settings})
     before, wall = time.process_time(), time.perf_counter()
     with Progress(False) as progress, seeded(config.seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        data = strengthened(read_data(train, None, None, None, config), config)
+        data = strengthened(read_data(folder, None, None, None, config), config)
         costs = {"reading": spent(before, wall)}
         run = Clocked(data, config, progress, wall)
         model = run.recommender()
@@ -80,29 +110,28 @@ def measured(planted: Planted, settings: dict[str, Any]) -> dict[str, Any]:
     epochs = len(info["ranking"]["curve"])
     kept = ("encoder", "plan", "ablation", "weights", "ranking", "dense", "factors", "sparse", "sparse_settings")
     return {
-        "interactions": len(train),
+        "interactions": info["data"]["interactions"],
+        "sampled": None if data.everyone is None else {"users": len(data.users), "rows": len(data.whole.items)},
         "epochs": epochs,
         "epoch_seconds": costs["ranking phase"]["processor"] / max(1, epochs),
         "total": total,
         "stages": costs,
-        "values": values(planted, model, train, truth),
+        "values": values(planted, model, asked),
         "info": {name: info[name] for name in kept},
     }
 
 
-def values(planted: Planted, model: Any, train: pd.DataFrame, truth: pd.DataFrame) -> dict[str, dict[str, float]]:
+def values(planted: Planted, model: Any, asked: Asked) -> dict[str, dict[str, float]]:
     """Metrics of the model, of popularity and of the planted optimum."""
-    asked = truth[USER]
-    some = train[train[USER].isin(asked)]
-    histories = {int(user): rows.to_numpy() for user, rows in some.groupby(USER)[ITEM]}  # type: ignore[call-overload]
+    users = asked.truth[USER]
+    histories = {int(user): rows.to_numpy() for user, rows in asked.histories.groupby(USER)[ITEM]}  # type: ignore[call-overload]
+    best = [_list(user, planted.best(user, histories[user], N_LISTED)) for user in map(int, users)]
     lists = {
-        "model": model.recommend_batch(asked, N_LISTED),
-        "popular": recgan.baselines.Popular().fit(train).recommend_batch(asked, N_LISTED),
-        "optimum": pd.concat(
-            [_list(user, planted.best(user, histories[user], N_LISTED)) for user in map(int, asked)], ignore_index=True
-        ),
+        "model": model.recommend_batch(users, N_LISTED),
+        "popular": asked.popular,
+        "optimum": pd.concat(best, ignore_index=True),
     }
-    return {name: dict(recgan.evaluate(one, truth, METRICS)) for name, one in lists.items()}
+    return {name: dict(recgan.evaluate(one, asked.truth, METRICS)) for name, one in lists.items()}
 
 
 def _list(user: int, items: Any) -> pd.DataFrame:
@@ -169,8 +198,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if any(run["size"] == size and run["asked"] == asked for run in result["runs"]):
             continue
         planted = Planted(*sized(size), ordered=options.ordered, seed=options.seed)
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            found = pool.apply(measured, (planted, options.settings))
+        with tempfile.TemporaryDirectory() as folder:
+            place, alone = Path(folder), multiprocessing.get_context("spawn")
+            with alone.Pool(1) as pool:
+                some = pool.apply(written, (planted, place))
+            with alone.Pool(1) as pool:
+                found = pool.apply(measured, (planted, place, some, options.settings))
         result["runs"].append(plain({"size": size, "asked": asked, **found}))
         write_json(options.out, {**result, "environment": environment()})
     wanted = options.sizes.split(",")
