@@ -286,7 +286,7 @@ def noise_sensitivities(draws: Floats, vectors: Floats | None = None, k: int = 1
     if vectors is None or not len(first):
         return cosine, np.zeros(len(draws))
     k = min(k, len(vectors))
-    top = np.argpartition(-(draws @ vectors.T), k - 1, axis=2)[:, :, :k]  # (B, S, D) x (D, N) -> (B, S, k)
+    top = np.stack([np.argpartition(-(some @ vectors.T), k - 1, axis=1)[:, :k] for some in draws])  # (B, S, k)
     common = (top[:, first, :, None] == top[:, second, None]).sum(axis=(2, 3))
     return cosine, (1.0 - common / (2 * top.shape[2] - common)).mean(axis=1)
 

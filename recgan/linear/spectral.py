@@ -93,6 +93,10 @@ def ease(parts: Spectrum, regularisation: float) -> LowRank:
     return LowRank(fold.astype(np.float32), (fold / diagonal[:, None]).astype(np.float32))
 
 
+ROWS = 1 << 14
+"""Of a table, that are held at once in double precision."""
+
+
 @dataclass(frozen=True)
 class Leading:
     """Leading part of the singular value decomposition of the interactions over the roots of all counts.
@@ -127,7 +131,7 @@ def start_vectors(histories: Histories, dim: int, seed: int = 0, parts: Leading 
         Unit vectors, (N, D) float32.
     """
     parts = leading(histories, dim, seed) if parts is None else parts
-    return _unit_rows(parts.vectors[:, :dim] * parts.values[:dim], dim, seed)
+    return _unit_rows(parts.vectors[:, :dim], parts.values[:dim], dim, seed)
 
 
 def low_pass(
@@ -192,10 +196,15 @@ def order_vectors(counts: csr_matrix, popularity: np.ndarray, dim: int, seed: in
     most = min(dim, both.shape[0] - 1)
     start = np.random.default_rng(seed).standard_normal(both.shape[0])
     values, vectors = eigsh(both, most, which="LA", v0=start)
-    return _unit_rows(vectors * np.sqrt(np.maximum(values, 0.0)), dim, seed)
+    return _unit_rows(vectors, np.sqrt(np.maximum(values, 0.0)), dim, seed)
 
 
-def _unit_rows(columns: np.ndarray, dim: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(0.0, 1e-4, (len(columns), dim))
-    vectors[:, : columns.shape[1]] += columns
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+def _unit_rows(columns: np.ndarray, weights: np.ndarray, dim: int, seed: int) -> np.ndarray:
+    """Columns (N, R) by their weights (R,), with a little noise and at unit length, (N, D) float32."""
+    random, found = np.random.default_rng(seed), np.empty((len(columns), dim), np.float32)
+    for start in range(0, len(columns), ROWS):
+        some = columns[start : start + ROWS]
+        vectors = random.normal(0.0, 1e-4, (len(some), dim))
+        vectors[:, : len(weights)] += some * weights
+        found[start : start + ROWS] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return found

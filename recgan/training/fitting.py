@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class Notes(pl.Callback):
         if not isinstance(pl_module, ConditionalGAN):
             raise TypeError(f"{type(self).__name__} needs a ConditionalGAN")
         epoch = pl_module.epoch
-        served = served_copy(pl_module.generator, pl_module.average)
+        served = served_copy(pl_module.generator, pl_module.average, pl_module.trained)
         point = {"epoch": float(epoch), **self.measured(served), **pl_module.mean_losses()}
         if self.diagnose is not None:
             point |= self.diagnose(epoch, served, pl_module.discriminator)
@@ -135,12 +135,20 @@ class Watch(Notes):
         if self.value > self.best:
             self.best, self.best_epoch = self.value, epoch
             self.best_state = self.state
+        self.state = {}
         return epoch - self.best_epoch >= self.patience or super().enough(epoch, module)
 
 
-def served_copy(generator: Generator, state: State) -> Generator:
-    """A copy of a generator on the CPU with other weights, in evaluation mode."""
-    others = {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+def served_copy(generator: Generator, state: State, copied: Collection[str] | None = None) -> Generator:
+    """A generator like another on the CPU with other weights, in evaluation mode.
+
+    Args:
+        generator: stays as it is.
+        state: the weights.
+        copied: names of the weights that are copied, the others are shared; None for all.
+    """
+    copied = state.keys() if copied is None else copied
+    others = {name: value.detach().to("cpu", copy=name in copied) for name, value in state.items()}
     known: dict[int, Any] = {
         id(value): torch.nn.Parameter(others[name]) for name, value in generator.named_parameters()
     }

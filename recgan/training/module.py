@@ -89,7 +89,10 @@ class ConditionalGAN(pl.LightningModule):
         self.steps = 0
         self.by_rows = ranks and not full_softmax and len(generator.vectors) >= MANY_ITEMS * config.n_negatives
         self.rows: dict[str, Rows] = {}
-        self.average = {name: value.detach().clone() for name, value in generator.state_dict().items()}
+        self.trained = {name for name, value in generator.named_parameters() if value.requires_grad}
+        """Names of the weights that change; of the others there is one copy."""
+        state = generator.state_dict()
+        self.average = {name: value.clone() if name in self.trained else value for name, value in state.items()}
         self.totals: dict[str, float] = {}
         self.counted = 0
         self.epoch = 0
@@ -327,7 +330,7 @@ class ConditionalGAN(pl.LightningModule):
         if self._row_average is not None:
             self._row_average.step(decay)
         for name, value in self.generator.state_dict().items():
-            if name not in self.tables:
+            if name in self.trained and name not in self.tables:
                 self._averages[name].lerp_(value.to(self._averages[name].device), 1.0 - decay)
 
 

@@ -77,7 +77,7 @@ class Phases:
         watch = Watch(self._measure(blocks, weights), config.patience, tell, weights)
         if n_steps:
             self._run("ranking", module, batches, epochs, watch)
-        trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average))
+        trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average, ()))
         return trained, {"curve": watch.curve, "best_epoch": watch.best_epoch}
 
     def game(self, blocks: Blocks, discriminator: Discriminator) -> tuple[Blocks, Discriminator, dict[str, Any]]:
@@ -97,7 +97,8 @@ class Phases:
         if not steps or not len(batches) or self.stopped:
             return blocks, discriminator, {"curve": []}
         epochs = -(-steps // len(batches))
-        generator = served_copy(blocks.generator, blocks.generator.state_dict())
+        state = blocks.generator.state_dict()
+        generator = served_copy(blocks.generator, state, [name for name in state if name.startswith("variation.")])
         judge, rate = copy.deepcopy(discriminator), GAME_RATES[self.plan.encoder]
         module = self._module(generator, judge, batches.trend, "game", steps, share=0.2, learning_rate=rate)
         diagnostics = Diagnostics(replace(blocks, weights=self.alone), self.data.validation, epochs, config)
@@ -105,7 +106,7 @@ class Phases:
         notes = Notes(self.progress.epochs("adversarial game", epochs), diagnostics)
         with seeded(config.seed):
             self._run("game", module, batches, epochs, notes, -(-steps // epochs))
-        played = replace(blocks, generator=served_copy(generator, module.average))
+        played = replace(blocks, generator=served_copy(generator, module.average, ()))
         report = {"curve": notes.curve, "start": start, "pictures": diagnostics.pictures}
         return played, judge.cpu().eval().requires_grad_(False), report
 
@@ -124,7 +125,7 @@ class Phases:
             finished = self._run("refit", module, batches, epochs, None)
         if not finished:
             return blocks
-        return replace(blocks, generator=served_copy(generator, module.average))
+        return replace(blocks, generator=served_copy(generator, module.average, ()))
 
     def _run(
         self,
