@@ -398,6 +398,25 @@ def test_a_loss_that_is_no_number_stops_the_run(histories):
         some._descend([], torch.tensor(math.nan, requires_grad=True), some.generator, "generator")
 
 
+def test_the_game_copies_the_variation_alone(interactions, small_config, monkeypatch):
+    seen, game = [], phases.Phases.game
+
+    def noted(self, blocks, discriminator):
+        before = {name: value.clone() for name, value in blocks.generator.state_dict().items()}
+        played, judge, report = game(self, blocks, discriminator)
+        seen.append((before, blocks.generator.state_dict(), played.generator.state_dict()))
+        return played, judge, report
+
+    monkeypatch.setattr(phases.Phases, "game", noted)
+    recgan.train(interactions, config=small_config.changed(epochs=1))
+    ((before, after, played),) = seen
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=0)
+        varies = name.startswith("variation.")
+        assert (played[name].data_ptr() == after[name].data_ptr()) == (not varies), name
+        assert torch.equal(played[name], value) == (not varies), name
+
+
 def test_served_copy_is_apart(histories):
     some = module()
     served = served_copy(some.generator, some.average)
