@@ -87,7 +87,7 @@ def prepare(
         "arguments": {**_arguments(n, histories, options), "format": form, "model_version": bool(model_version)},
     }
     if search is not None:
-        described["arguments"]["search"] = vars(search).copy()
+        described["arguments"]["search"] = {name: value for name, value in vars(search).items() if value is not None}
     given = None if histories is None else GivenHistories.of(histories, ids)
     how = (int(n), options, int(n_shards), form, bool(model_version))
     return Job(recommender, source, ids, given, *how, described, search)
