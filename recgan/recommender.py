@@ -102,8 +102,8 @@ class Recommender(Explaining, Growing):
 
         The least effort that finds so many of the exact search's candidates is looked for on some users; the recall on
         others is measured and told by `info()["search"]`. Lists stay full, and the second stage, filters and rules are
-        as before; what `items` limits is searched exactly. `save` writes the index, and `load` maps it into memory;
-        items that come and go change it where they belong, and it is built anew where it no longer comes as near.
+        as before; what `items` limits is searched exactly. `save` writes the index too. Items that
+        come and go change the cells that they belong to; all is built anew where it no longer comes as near.
 
         Args:
             kind: "ivf-pq", cells of k-means with four bits a column; "ivf", with whole vectors; "hnsw", a graph, which
@@ -286,7 +286,7 @@ class Recommender(Explaining, Growing):
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write the model as a folder of safetensors, Parquet, JSON and FAISS's index, whole or not at all.
+        """Write the model as a folder of safetensors, Parquet and JSON, whole or not at all.
 
         Args:
             folder: where; an older model there is replaced.

@@ -44,19 +44,23 @@ def n_cells(n_items: int) -> int:
 
 def cells(vectors: np.ndarray, kind: Kind) -> Any:
     """FAISS's index of cells, "ivf" or "ivf-pq", of vectors (N, q) float32, finite."""
-    import faiss
-
-    n, width = n_cells(len(vectors)), vectors.shape[1]
-    middles = faiss.IndexFlatIP(width)
-    if kind == "ivf":
-        index: Any = faiss.IndexIVFFlat(middles, width, n, faiss.METRIC_INNER_PRODUCT)
-    else:
-        index = faiss.IndexIVFPQFastScan(middles, width, n, width, 4, faiss.METRIC_INNER_PRODUCT)
-        index.pq.cp.min_points_per_centroid = 1
+    index = unlearned(kind, vectors.shape[1], n_cells(len(vectors)))
     index.cp.niter, index.cp.spherical, index.cp.max_points_per_centroid = TRAINING_STEPS, True, ROWS_A_CELL
     index.cp.min_points_per_centroid = 1
-    index.train(np.resize(vectors, (max(len(vectors), LEVELS), width)))
+    index.train(np.resize(vectors, (max(len(vectors), LEVELS), vectors.shape[1])))
     index.add(vectors)
+    return index
+
+
+def unlearned(kind: Kind, width: int, n: int) -> Any:
+    """FAISS's index of n cells, "ivf" or "ivf-pq", of vectors of so many columns, that knows nothing yet."""
+    import faiss
+
+    middles = faiss.IndexFlatIP(width)
+    if kind == "ivf":
+        return faiss.IndexIVFFlat(middles, width, n, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.IndexIVFPQFastScan(middles, width, n, width, 4, faiss.METRIC_INNER_PRODUCT, PACKED)
+    index.pq.cp.min_points_per_centroid = 1
     return index
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from recgan.index.exact import finite, finite_queries
-from recgan.index.making import SPARE, Kind, cells, graph, spread
+from recgan.index.making import Kind, cells, graph, spread
+from recgan.index.refilling import contents, filled
 
 MOST_EFFORT = 4096
 """Candidates that a search in the graph keeps at most."""
-MARKS: dict[Kind, bytes] = {"ivf-pq": b"IwPf", "ivf": b"IwFl", "hnsw": b"IHNf"}
-"""With what the file of an index begins."""
-
-ROOM = 17
-"""Times a file's size that a table of its index may have: FAISS allows for one of "ivf-pq" that it never makes."""
 
 
 class NearIndex:
@@ -118,7 +114,7 @@ class NearIndex:
         numbers = np.full(len(self._numbers) + int((~kept).sum()), -1, np.int64)
         numbers[ids[origin[kept]]] = np.flatnonzero(kept)
         numbers[len(self._numbers) :] = np.flatnonzero(~kept)
-        index = faiss.deserialize_index(faiss.serialize_index(self._index))  # a copy that owns its memory
+        index = faiss.clone_index(self._index)
         with threadpool_limits(1):
             index.remove_ids(np.setdiff1d(ids, ids[origin[kept]]))  # type: ignore[arg-type]
             index.add_with_ids(spread(vectors[~kept], self._index.d), np.arange(len(self._numbers), len(numbers)))
@@ -126,67 +122,33 @@ class NearIndex:
         other._hold(index, self.kind, vectors.shape[1], numbers)
         return other
 
-    def save(self, path: Path) -> None:
-        """Write FAISS's part of the index; `numbers` and `width` are the caller's to keep.
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was learned and assigned, from which `of` makes the index again without k-means.
 
-        Raises:
-            OSError: when it cannot be written.
+        Returns:
+            numbers, as the property; of cells also middles (cells, q) float32, sizes (cells,) int64, and the ids of all
+            vectors cell by cell, (N,) int64; of "ivf-pq" also codebooks (q, 16) float32 and codes, uint8. A graph is
+            built anew.
         """
-        import faiss
-
-        try:
-            faiss.write_index(self._index, str(path))
-        except RuntimeError as error:
-            raise OSError(str(error)) from error
+        return {"numbers": self._numbers, **({} if self.kind == "hnsw" else contents(self._index))}
 
     @classmethod
-    def load(cls, path: Path, kind: Kind, width: int, numbers: np.ndarray) -> NearIndex:
-        """The index that `save` wrote, mapped into memory: what is searched is read when it is needed.
+    def of(cls, vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray]) -> NearIndex:
+        """The index whose `arrays` these are, each of which is checked.
 
         Args:
-            path: a file whose hash has been checked, and which nobody writes into.
+            vectors: that it holds by now, (N, Q) float32.
             kind: of the index.
-            width: columns of the vectors, Q.
-            numbers: what `numbers` was, (M,) int64.
+            arrays: of `arrays`.
 
         Raises:
-            ValueError: when the file is none of this kind, or does not fit.
+            ValueError: when they do not fit together, or the vectors.
+            KeyError: when one is missing.
+            DataError: when a vector holds NaN or infinity.
         """
-        index = _read(path, kind)
-        there, found = np.flatnonzero(numbers >= 0), _ids(index, kind)
-        if not width <= index.d <= width + SPARE or index.metric_type != 0 or not np.array_equal(there, found):
-            raise ValueError(f"{path.name}: an index of {len(found)} vectors of {index.d} columns that does not fit")
-        if not np.array_equal(np.sort(numbers[there]), np.arange(len(there))):
-            raise ValueError(f"{path.name}: its numbers are not those of {len(there)} items")
+        if kind == "hnsw":
+            return cls(vectors, kind)
+        vectors, numbers = finite(vectors), arrays["numbers"]
         other = cls.__new__(cls)
-        other._hold(index, kind, width, numbers)
+        other._hold(filled(vectors, kind, arrays), kind, vectors.shape[1], numbers)
         return other
-
-
-def _read(path: Path, kind: Kind) -> Any:
-    """FAISS's index in a file that says that it is of this kind; none of its tables may be much larger than it."""
-    import faiss
-
-    with path.open("rb") as file:
-        if file.read(4) != MARKS[kind]:
-            raise ValueError(f"{path.name}: is no index of the kind {kind!r}")
-    before = faiss.get_deserialization_vector_byte_limit()
-    faiss.set_deserialization_vector_byte_limit(ROOM * path.stat().st_size)
-    try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
-        raise ValueError(f"{path.name}: cannot be read: {' '.join(str(error).split())[-200:]}") from error
-    finally:
-        faiss.set_deserialization_vector_byte_limit(before)
-
-
-def _ids(index: Any, kind: Kind) -> np.ndarray:
-    """Ids of all vectors, ascending."""
-    import faiss
-
-    if kind == "hnsw":
-        return np.arange(index.ntotal)
-    lists = index.invlists
-    sizes = [(cell, lists.list_size(cell)) for cell in range(index.nlist)]
-    ids = [faiss.rev_swig_ptr(lists.get_ids(cell), size).copy() for cell, size in sizes if size]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *ids]))

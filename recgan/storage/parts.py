@@ -15,7 +15,7 @@ from recgan.vocabulary import Vocabulary
 WEIGHTS, USERS, ITEMS, HISTORIES = "weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"
 DISLIKES = "dislikes.parquet"
 """There only where somebody dislikes something."""
-INDEX, SEARCH = "search.faiss", "search.safetensors"
+SEARCH = "search.safetensors"
 """There only where the model searches approximately."""
 
 

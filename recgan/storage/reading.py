@@ -29,7 +29,7 @@ from recgan.networks import (
 )
 from recgan.ranking import Blocks, Exact, Judge, Near, Search, Weights
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
-from recgan.storage.parts import DISLIKES, HISTORIES, INDEX, ITEMS, SEARCH, USERS, WEIGHTS, Parts
+from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 from recgan.vocabulary import Vocabulary
 
 MOST_WINDOW, MOST_CATEGORY_CELLS = 100_000, 1 << 23
@@ -39,7 +39,7 @@ def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any], Near | Exac
     """Read a model; see `Recommender.load`."""
     root = artifact.standing(folder)
     manifest = artifact.read_manifest(root)
-    if set(manifest["files"]) - {DISLIKES, INDEX, SEARCH} != {WEIGHTS, USERS, ITEMS, HISTORIES}:
+    if set(manifest["files"]) - {DISLIKES, SEARCH} != {WEIGHTS, USERS, ITEMS, HISTORIES}:
         raise ArtifactError(f"{root}: holds {', '.join(sorted(manifest['files'])) or 'nothing'}, which is no model")
     try:
         config = Config(**manifest["config"])
@@ -93,18 +93,14 @@ def _near(root: Path, manifest: dict[str, Any], blocks: Blocks) -> Near | Exact 
     asked, measured = Search(**manifest["search"]["asked"]), dict(manifest["search"]["measured"])
     if measured["kind"] == "exact":
         return Exact(asked, measured)
-    n_items, width = blocks.columns.shape
-    arrays = artifact.load_arrays(root / SEARCH)
-    scale, numbers = _checked(arrays, "scale", (width,)), arrays["numbers"]
-    if numbers.dtype != np.int64 or numbers.ndim != 1 or not (scale > 0).all():
-        raise ArtifactError(f"{root / SEARCH}: a scale above 0 and whole numbers of items are expected")
+    arrays, effort = artifact.load_arrays(root / SEARCH), measured["effort"]
     try:
-        index = NearIndex.load(root / INDEX, measured["kind"], width, numbers)
-    except ValueError as error:
-        raise ArtifactError(f"{root / INDEX}: {error}") from error
-    effort = measured["effort"]
-    if len(index) != n_items or type(effort) is not int or not 1 <= effort <= index.most:
-        raise ArtifactError(f"{root / INDEX}: {len(index)} vectors for {n_items} items, or an effort of {effort!r}")
+        scale = _checked(arrays, "scale", blocks.columns.shape[1:])
+        index = NearIndex.of(blocks.columns * scale, measured["kind"], arrays)
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"{root / SEARCH}: {error}") from error
+    if not (scale > 0).all() or type(effort) is not int or not 1 <= effort <= index.most:
+        raise ArtifactError(f"{root / SEARCH}: a scale above 0 and an effort from 1 to {index.most} are expected")
     return Near(asked, index, scale, effort, measured)
 
 

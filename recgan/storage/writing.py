@@ -16,7 +16,7 @@ from recgan.histories import Histories
 from recgan.linear import Factors
 from recgan.ranking import Exact, Near
 from recgan.schema import USER
-from recgan.storage.parts import DISLIKES, HISTORIES, INDEX, ITEMS, SEARCH, USERS, WEIGHTS, Parts
+from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 
 
 def save(
@@ -32,8 +32,7 @@ def save(
         if parts.disliked is not None:
             artifact.save_table(root / DISLIKES, _history_frame(parts.disliked))
         if isinstance(near, Near):
-            near.index.save(root / INDEX)
-            artifact.save_arrays(root / SEARCH, {"scale": near.scale, "numbers": near.index.numbers})
+            artifact.save_arrays(root / SEARCH, {"scale": near.scale, **near.index.arrays()})
 
     described = {
         "config": config.model_dump(),
