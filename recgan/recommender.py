@@ -97,7 +97,7 @@ class Recommender(Explaining, Growing):
         search = {} if near is None else {"search": near.measured}
         return storage.copied({"config": self._config.model_dump(), **self._report, **search})
 
-    def with_search(self, kind: Asked, recall: float = 0.95, memory: float | None = None) -> Recommender:
+    def with_search(self, kind: Asked | None, recall: float = 0.95, memory: float | None = None) -> Recommender:
         """A model whose first stage searches approximately, for catalogues beyond a hundred thousand items.
 
         The least effort that finds so many of the exact search's candidates is looked for on some users; the recall on
@@ -108,7 +108,7 @@ class Recommender(Explaining, Growing):
         Args:
             kind: "ivf-pq", cells of k-means with four bits a column; "ivf", with whole vectors; "hnsw", a graph, which
                 lost against both; or "auto": the first of the first two that comes as near within the memory, else, or
-                up to 50,000 items, the exact search.
+                up to 50,000 items, the exact search. None for the exact search, untold.
             recall: the share of the `n_candidates` best by the blocks' columns that it has to find, at most 1.
             memory: MiB that the index may take beside the model; None for as many as it needs.
 
@@ -118,6 +118,8 @@ class Recommender(Explaining, Growing):
         Raises:
             ConfigError: for another kind, recall or memory, or when that kind does not come as near or takes more.
         """
+        if kind is None:
+            return self.of(self._parts, self._config, self._report)
         near = chosen(self._blocks, self._histories, Search(kind, recall, memory), self._config.n_candidates)
         return self.of(self._parts, self._config, self._report, near)
 

@@ -128,7 +128,7 @@ def _load(path: Path, folder: Path | str) -> Recommender:
 def _loaded(model: Any) -> tuple[Recommender, Path | str | None, str]:
     if isinstance(model, Recommender):
         with tempfile.TemporaryDirectory() as work:
-            model.save(Path(work) / "model")
+            model.with_search(None).save(Path(work) / "model")  # what is searched how is the job's, not the model's
             return model, None, _seal(Path(work) / "model")
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
