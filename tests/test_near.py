@@ -261,7 +261,7 @@ def test_columns_are_scaled_by_how_much_queries_use_them(largest):
     found = Near.built(columns, queries, Search("ivf"), "ivf", 5)
     used = largest / 2**0.5
     wanted = [1e-3 * used, 1e-3 * used, used] if largest else [5e-10 * 1e-3, 5e-10, 5e-10 * 1e-3]
-    np.testing.assert_allclose(found.scale, wanted, rtol=1e-5)
+    np.testing.assert_allclose(found.index.scale, wanted, rtol=1e-5)
 
 
 def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monkeypatch):

@@ -13,6 +13,8 @@ ROWS_A_CELL, TRAINING_STEPS = 40, 8
 """Vectors of each cell that k-means sees, and its steps."""
 LINKS, LINKING = 24, 80
 """Neighbours of a vector in the graph, and candidates among which they are looked for."""
+LEARNED, PORTION = 5000, 1 << 16
+"""Vectors that the values of "ivf-pq" are learned from at least, and that are added at once."""
 SPARE, LEVELS, PACKED = 1, 16, 32
 """Columns of noughts in every index, for one that items may get later; values that "ivf-pq" knows of a column, and
 codes of one of its blocks."""
@@ -42,13 +44,17 @@ def n_cells(n_items: int) -> int:
     return max(1, min(round(2.0 * math.sqrt(n_items)), n_items // ROWS_A_CELL))
 
 
-def cells(vectors: np.ndarray, kind: Kind) -> Any:
-    """FAISS's index of cells, "ivf" or "ivf-pq", of vectors (N, q) float32, finite."""
-    index = unlearned(kind, vectors.shape[1], n_cells(len(vectors)))
+def cells(vectors: np.ndarray, scale: np.ndarray, kind: Kind) -> Any:
+    """FAISS's index of cells, "ivf" or "ivf-pq", of scaled vectors; they are read in portions, and some are learned."""
+    n, width = n_cells(len(vectors)), vectors.shape[1] + SPARE
+    index = unlearned(kind, width, n)
     index.cp.niter, index.cp.spherical, index.cp.max_points_per_centroid = TRAINING_STEPS, True, ROWS_A_CELL
     index.cp.min_points_per_centroid = 1
-    index.train(np.resize(vectors, (max(len(vectors), LEVELS), vectors.shape[1])))
-    index.add(vectors)
+    shown = np.random.default_rng(0).permutation(len(vectors))[: max(n * ROWS_A_CELL, LEARNED)]
+    learned = spread(vectors[np.sort(shown)], scale, width)
+    index.train(np.resize(learned, (max(len(learned), LEVELS), width)))
+    for first in range(0, len(vectors), PORTION):
+        index.add(spread(vectors[first : first + PORTION], scale, width))
     return index
 
 
@@ -64,17 +70,18 @@ def unlearned(kind: Kind, width: int, n: int) -> Any:
     return index
 
 
-def graph(vectors: np.ndarray) -> Any:
-    """FAISS's index "hnsw" of vectors (N, q) float32, finite."""
+def graph(vectors: np.ndarray, scale: np.ndarray) -> Any:
+    """FAISS's index "hnsw" of scaled vectors."""
     import faiss
 
-    index = faiss.IndexHNSWFlat(vectors.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexHNSWFlat(vectors.shape[1] + SPARE, LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = LINKING
-    index.add(vectors)
+    index.add(spread(vectors, scale, vectors.shape[1] + SPARE))
     return index
 
 
-def spread(vectors: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Vectors with columns of noughts behind their own."""
-    spare = SPARE if width is None else width - vectors.shape[1]
-    return np.ascontiguousarray(np.pad(vectors, ((0, 0), (0, spare))), np.float32)
+def spread(vectors: np.ndarray, scale: np.ndarray, width: int) -> np.ndarray:
+    """Vectors (B, Q) times a scale (Q,), with columns of noughts behind them, (B, width) float32."""
+    scaled = np.zeros((len(vectors), width), np.float32)
+    np.multiply(vectors, scale, out=scaled[:, : vectors.shape[1]])
+    return scaled

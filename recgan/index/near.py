@@ -9,7 +9,7 @@ import numpy as np
 
 from recgan.index.exact import finite, finite_queries
 from recgan.index.making import Kind, cells, graph, spread
-from recgan.index.refilling import contents, filled
+from recgan.index.refilling import check, contents, filled, sound
 
 MOST_EFFORT = 4096
 """Candidates that a search in the graph keeps at most."""
@@ -27,6 +27,8 @@ class NearIndex:
     Args:
         vectors: item vectors, (N, Q) float32; copied, all finite.
         kind: "ivf", "ivf-pq" or "hnsw".
+        scale: of their columns, by which queries are divided, so that k-means heeds what these heed, (Q,) float32;
+            None for 1.
 
     Raises:
         DataError: when a vector holds NaN or infinity.
@@ -37,16 +39,22 @@ class NearIndex:
         [[1, 2]]
     """
 
-    def __init__(self, vectors: np.ndarray, kind: Kind) -> None:
+    def __init__(self, vectors: np.ndarray, kind: Kind, scale: np.ndarray | None = None) -> None:
         from threadpoolctl import threadpool_limits
 
         vectors = finite(vectors)
+        scale = np.ones(vectors.shape[1], np.float32) if scale is None else scale
         with threadpool_limits(1):
-            built = graph(spread(vectors)) if kind == "hnsw" else cells(spread(vectors), kind)
-        self._hold(built, kind, vectors.shape[1], np.arange(len(vectors)))
+            built = graph(vectors, scale) if kind == "hnsw" else cells(vectors, scale, kind)
+        self._hold(built, kind, scale, np.arange(len(vectors)))
 
-    def _hold(self, index: Any, kind: Kind, width: int, numbers: np.ndarray) -> None:
-        self._index, self.kind, self.width, self._numbers = index, kind, width, numbers
+    def _hold(self, index: Any, kind: Kind, scale: np.ndarray, numbers: np.ndarray) -> None:
+        self._index, self.kind, self.scale, self._numbers = index, kind, scale, numbers
+
+    @property
+    def width(self) -> int:
+        """Columns of the vectors, Q."""
+        return len(self.scale)
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -82,8 +90,11 @@ class NearIndex:
             parameters = faiss.SearchParametersHNSW(efSearch=max(k, effort))  # type: ignore[attr-defined]
         else:
             parameters = faiss.SearchParametersIVF(nprobe=effort)  # type: ignore[call-arg]
-        scores, ids = self._index.search(spread(finite_queries(queries)), k, params=parameters)
+        scores, ids = self._index.search(self._asked(queries), k, params=parameters)
         return np.where(ids < 0, np.float32(-np.inf), scores), np.where(ids < 0, -1, self._numbers[ids])
+
+    def _asked(self, queries: np.ndarray) -> np.ndarray:
+        return spread(finite_queries(queries), 1 / self.scale, self._index.d)
 
     def takes(self, width: int) -> bool:
         """Whether it can be `changed` to vectors of so many columns: a graph cannot at all."""
@@ -114,23 +125,24 @@ class NearIndex:
         numbers = np.full(len(self._numbers) + int((~kept).sum()), -1, np.int64)
         numbers[ids[origin[kept]]] = np.flatnonzero(kept)
         numbers[len(self._numbers) :] = np.flatnonzero(~kept)
-        index = faiss.clone_index(self._index)
+        scale = np.concatenate([self.scale, np.ones(vectors.shape[1] - self.width, np.float32)])
+        index, first = faiss.clone_index(self._index), len(self._numbers)
         with threadpool_limits(1):
             index.remove_ids(np.setdiff1d(ids, ids[origin[kept]]))  # type: ignore[arg-type]
-            index.add_with_ids(spread(vectors[~kept], self._index.d), np.arange(len(self._numbers), len(numbers)))
+            index.add_with_ids(spread(vectors[~kept], scale, self._index.d), np.arange(first, len(numbers)))
         other = NearIndex.__new__(NearIndex)
-        other._hold(index, self.kind, vectors.shape[1], numbers)
+        other._hold(index, self.kind, scale, numbers)
         return other
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that was learned and assigned, from which `of` makes the index again without k-means.
 
         Returns:
-            numbers, as the property; of cells also middles (cells, q) float32, sizes (cells,) int64, and the ids of all
-            vectors cell by cell, (N,) int64; of "ivf-pq" also codebooks (q, 16) float32 and codes, uint8. A graph is
-            built anew.
+            scale, and numbers, as the properties; of cells also middles (cells, q) float32, sizes (cells,) int64, and
+            the ids of all vectors cell by cell, (N,) int64; of "ivf-pq" also codebooks (q, 16) float32 and codes,
+            uint8. A graph is built anew.
         """
-        return {"numbers": self._numbers, **({} if self.kind == "hnsw" else contents(self._index))}
+        return {"scale": self.scale, "numbers": self._numbers, **({} if self.kind == "hnsw" else contents(self._index))}
 
     @classmethod
     def of(cls, vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray]) -> NearIndex:
@@ -146,9 +158,9 @@ class NearIndex:
             KeyError: when one is missing.
             DataError: when a vector holds NaN or infinity.
         """
+        check(sound(arrays["scale"], vectors.shape[1:]) and (arrays["scale"] > 0).all(), "scale")
         if kind == "hnsw":
-            return cls(vectors, kind)
-        vectors, numbers = finite(vectors), arrays["numbers"]
+            return cls(vectors, kind, arrays["scale"])
         other = cls.__new__(cls)
-        other._hold(filled(vectors, kind, arrays), kind, vectors.shape[1], numbers)
+        other._hold(filled(finite(vectors), kind, arrays), kind, arrays["scale"], arrays["numbers"])
         return other

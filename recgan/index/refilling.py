@@ -34,19 +34,19 @@ def filled(vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray]) ->
 
     numbers, sizes, ids = (_whole(arrays[name], name) for name in ("numbers", "sizes", "ids"))
     middles, there = arrays["middles"], np.flatnonzero(numbers >= 0)
-    width = middles.shape[1] if middles.ndim == 2 else 0
-    _check(0 <= width - vectors.shape[1] <= SPARE and _sound(middles, (len(sizes), width)), "middles")
-    _check(len(sizes) > 0 and (sizes >= 0).all() and sizes.sum() == len(ids) and (sizes <= len(ids)).all(), "sizes")
-    _check(np.array_equal(np.sort(ids), there), "ids")
-    _check(np.array_equal(np.sort(numbers[there]), np.arange(len(vectors))), "numbers")
+    width, scale = middles.shape[1] if middles.ndim == 2 else 0, arrays["scale"]
+    check(0 <= width - vectors.shape[1] <= SPARE and sound(middles, (len(sizes), width)), "middles")
+    check(len(sizes) > 0 and (sizes >= 0).all() and sizes.sum() == len(ids) and (sizes <= len(ids)).all(), "sizes")
+    check(np.array_equal(np.sort(ids), there), "ids")
+    check(np.array_equal(np.sort(numbers[there]), np.arange(len(vectors))), "numbers")
     index = unlearned(kind, width, len(sizes))
     index.quantizer.add(middles)
     if kind == "ivf":
-        codes, lengths = spread(vectors[numbers[ids]], width).view(np.uint8).ravel(), sizes * 4 * width
+        codes, lengths = spread(vectors[numbers[ids]], scale, width).view(np.uint8).ravel(), sizes * 4 * width
     else:
         codes, lengths, books = arrays["codes"], code_bytes(sizes, width), arrays["codebooks"]
-        _check(codes.dtype == np.uint8 and codes.shape == (lengths.sum(),), "codes")
-        _check(_sound(books, (width, LEVELS)), "codebooks")
+        check(codes.dtype == np.uint8 and codes.shape == (lengths.sum(),), "codes")
+        check(sound(books, (width, LEVELS)), "codebooks")
         faiss.copy_array_to_vector(books.ravel(), index.pq.centroids)
     ends, stops = np.cumsum(sizes), np.cumsum(lengths)
     for cell in np.flatnonzero(sizes).tolist():
@@ -62,14 +62,20 @@ def code_bytes(sizes: np.ndarray, width: int) -> np.ndarray:
 
 
 def _whole(array: np.ndarray, name: str) -> np.ndarray:
-    _check(array.dtype == np.int64 and array.ndim == 1, name)
+    check(array.dtype == np.int64 and array.ndim == 1, name)
     return np.ascontiguousarray(array)
 
 
-def _sound(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+def sound(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether an array is of this shape, float32 and finite."""
     return bool(array.dtype == np.float32 and array.shape == shape and np.isfinite(array).all())
 
 
-def _check(holds: Any, name: str) -> None:
+def check(holds: Any, name: str) -> None:
+    """Refuse an array that does not fit.
+
+    Raises:
+        ValueError: where it does not hold.
+    """
     if not holds:
         raise ValueError(f"{name!r} does not fit the others or the items")

@@ -75,15 +75,13 @@ class Near:
 
     Args:
         asked: what it was asked for.
-        index: of the item vectors, scaled.
-        scale: of the vectors' columns, by which queries are divided, (Q,) float32.
+        index: of the item vectors.
         effort: with which is searched.
         measured: kind, recall, asked, k, users, effort, memory (MiB), seconds; JSON values.
     """
 
     asked: Search
     index: NearIndex
-    scale: np.ndarray
     effort: int
     measured: dict[str, Any]
 
@@ -111,9 +109,9 @@ class Near:
             raise ConfigError(f"search: {kind!r} takes {needed:.1f} MiB here, memory allows for {asked.memory}")
         began, used = time.monotonic(), np.sqrt(np.square(queries, dtype=np.float64).mean(axis=0))
         scale = np.maximum(used, LEAST_SCALE * max(float(used.max()), 1e-30)).astype(np.float32)
-        index = NearIndex(columns * scale, kind)
+        index = NearIndex(columns, kind, scale)
         seconds = time.monotonic() - began
-        found = cls(asked, index, scale, 1, {"seconds": round(seconds, 1)})
+        found = cls(asked, index, 1, {"seconds": round(seconds, 1)})
         return found._tuned(queries, Catalogue(columns).best(queries, k)[0])
 
     def _tuned(self, queries: np.ndarray, exact: np.ndarray) -> Near:
@@ -156,10 +154,9 @@ class Near:
         if len(queries) < 2 or not fits or np.mean(origin >= 0) < STILL_THERE:
             return None
         began = time.monotonic()
-        scale = np.concatenate([self.scale, np.ones(columns.shape[1] - len(self.scale), np.float32)])
-        index = self.index.changed(columns * scale, origin)
+        index = self.index.changed(columns, origin)
         facts = {"seconds": round(time.monotonic() - began, 1)}
-        found = replace(self, index=index, scale=scale, measured=facts)
+        found = replace(self, index=index, measured=facts)
         found = found._measured(queries, Catalogue(columns).best(queries, k)[0])
         return found if found.measured["recall"] >= self.asked.recall else None
 
@@ -173,7 +170,7 @@ class Near:
         Returns:
             As `NearIndex.search`, (B, K) with k <= K where there are so many items.
         """
-        return self.index.search(queries / self.scale, DEEPER.get(self.index.kind, 1) * k, self.effort)
+        return self.index.search(queries, DEEPER.get(self.index.kind, 1) * k, self.effort)
 
 
 def shares(found: np.ndarray, exact: np.ndarray) -> np.ndarray:

@@ -95,13 +95,14 @@ def _near(root: Path, manifest: dict[str, Any], blocks: Blocks) -> Near | Exact 
         return Exact(asked, measured)
     arrays, effort = artifact.load_arrays(root / SEARCH), measured["effort"]
     try:
-        scale = _checked(arrays, "scale", blocks.columns.shape[1:])
-        index = NearIndex.of(blocks.columns * scale, measured["kind"], arrays)
+        index = NearIndex.of(blocks.columns, measured["kind"], arrays)
     except (ValueError, KeyError) as error:
         raise ArtifactError(f"{root / SEARCH}: {error}") from error
-    if not (scale > 0).all() or type(effort) is not int or not 1 <= effort <= index.most:
-        raise ArtifactError(f"{root / SEARCH}: a scale above 0 and an effort from 1 to {index.most} are expected")
-    return Near(asked, index, scale, effort, measured)
+    if type(effort) is not int or not 1 <= effort <= index.most:
+        raise ArtifactError(
+            f"{artifact.MANIFEST}: search: an effort from 1 to {index.most} is expected, not {effort!r}"
+        )
+    return Near(asked, index, effort, measured)
 
 
 def _constant(arrays: dict[str, np.ndarray], name: str, n_items: int) -> np.ndarray | None:

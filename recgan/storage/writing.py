@@ -32,7 +32,7 @@ def save(
         if parts.disliked is not None:
             artifact.save_table(root / DISLIKES, _history_frame(parts.disliked))
         if isinstance(near, Near):
-            artifact.save_arrays(root / SEARCH, {"scale": near.scale, **near.index.arrays()})
+            artifact.save_arrays(root / SEARCH, near.index.arrays())
 
     described = {
         "config": config.model_dump(),
