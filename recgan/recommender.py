@@ -108,7 +108,7 @@ class Recommender(Explaining, Growing):
         Args:
             kind: "ivf-pq", cells of k-means with four bits a column; "ivf", with whole vectors; "hnsw", a graph, which
                 lost against both; or "auto": the first of the first two that comes as near within the memory, else, or
-                up to 50,000 items, the exact search. None for the exact search, untold.
+                up to 100,000 items, the exact search. None for the exact search, untold.
             recall: the share of the `n_candidates` best by the blocks' columns that it has to find, at most 1.
             memory: MiB that the index may take beside the model; None for as many as it needs.
 

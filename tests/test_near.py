@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
+from hostile import sealed
 from untrained import Shape, untrained
 
 import recgan
-from recgan.errors import ConfigError, DataError
+from recgan import artifact
+from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.histories import Histories
 from recgan.index import NearIndex, index_bytes
 from recgan.ranking import Query, Ranker, choosing, near
@@ -129,7 +131,7 @@ def test_a_list_does_not_hang_on_who_else_is_asked_for(model):
 def test_the_exact_model_stays_exact_and_a_file_holds_the_search(model, exact, tmp_path):
     assert "search" not in exact.info()
     told = model.info()["search"]
-    assert set(told) == {"kind", "recall", "asked", "k", "users", "effort", "memory", "seconds"}
+    assert set(told) == {"kind", "recall", "asked", "k", "users", "effort", "deeper", "memory", "seconds"}
     assert told["k"] == 100
     model.save(tmp_path / "model")
     loaded = recgan.Recommender.load(tmp_path / "model")
@@ -274,7 +276,7 @@ def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monke
     found = Near.built(columns, queries, Search("ivf", 2 / 3), "ivf", 5)
     assert found.index.most > found.effort == 1
     assert found.measured == {
-        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1,
+        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1, "deeper": 1,
         "memory": round(index_bytes("ivf", 400, 6) / 2**20, 1), "seconds": 1.3
     }  # fmt: skip
 
@@ -285,3 +287,199 @@ def test_the_share_that_is_found_is_the_mean_over_the_users_who_have_any():
     assert near.shares(found, exact).mean() == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert near.shares(found[3:], exact[3:]).tolist() == [1.0]
     assert near.shares(np.full((1, 3), -1), exact[:1]).tolist() == [0.0]
+
+
+@pytest.fixture
+def from_one(monkeypatch):
+    """Catalogues of any size are large."""
+    monkeypatch.setattr(choosing, "SMALL", 0)
+
+
+def search_of(model):
+    return model.info()["search"]
+
+
+def test_auto_takes_the_first_that_fits_and_comes_near(exact, from_one):
+    size = {kind: index_bytes(kind, *exact._ranker.blocks.columns.shape) / 2**20 for kind in CELLS}
+    between = (size["ivf-pq"] + size["ivf"]) / 2
+    taken = {memory: search_of(exact.with_search("auto", 0.8, memory)) for memory in (None, 1e6, between, 1e-3)}
+    assert [one["kind"] for one in taken.values()] == ["ivf-pq", "ivf-pq", "ivf-pq", "exact"]
+    assert taken[None]["memory"] == pytest.approx(size["ivf-pq"], abs=0.06)
+    assert taken[1e-3] == {"kind": "exact", "recall": 1.0, "asked": 0.8, "memory": 0.0, "seconds": 0.0}
+    assert all(one["recall"] >= 0.78 for one in taken.values())
+
+
+def test_auto_goes_on_where_the_first_does_not_come_near(exact, from_one, monkeypatch):
+    built, tried, unable = Near.built.__func__, [], []
+
+    def failing(cls, columns, queries, asked, kind, k):
+        tried.append(kind)
+        if kind in unable:
+            raise ConfigError("not near")
+        return built(cls, columns, queries, asked, kind, k)
+
+    monkeypatch.setattr(Near, "built", classmethod(failing))
+    for some, told in ((["ivf-pq"], "ivf"), (CELLS, "exact")):
+        tried.clear()
+        unable[:] = some
+        assert search_of(exact.with_search("auto", 0.8))["kind"] == told
+        assert tried == list(CELLS)
+    unable[:] = ["ivf-pq"]
+    few = 1.01 * index_bytes("ivf-pq", *exact._ranker.blocks.columns.shape) / 2**20
+    assert search_of(exact.with_search("auto", 0.8, few))["kind"] == "exact"  # ivf would take more
+
+
+def test_auto_is_exact_for_few_items_or_users_and_says_so(exact, from_one, monkeypatch, tmp_path):
+    assert search_of(exact.remove_users(list(range(1, 80))).with_search("auto"))["kind"] == "exact"
+    monkeypatch.setattr(choosing, "SMALL", 3000)
+    model = exact.with_search("auto", 0.9)
+    assert search_of(model)["kind"] == "exact"
+    assert model.recommend_batch(n=20).equals(exact.recommend_batch(n=20))
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert search_of(loaded) == search_of(model)
+    assert not (tmp_path / "model" / "search.safetensors").exists()
+    assert "search" not in loaded.with_search(None).info()
+    monkeypatch.setattr(choosing, "SMALL", 2999)
+    assert search_of(exact.with_search("auto", 0.9))["kind"] == "ivf-pq"
+
+
+def test_an_index_that_takes_more_than_there_is_is_refused(exact):
+    with pytest.raises(ConfigError, match=r"'ivf' takes \d\.\d MiB here, memory allows for 0\.01"):
+        exact.with_search("ivf", memory=0.01)
+    for bad in (0, -1, True, "much", float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="memory: MiB"):
+            exact.with_search("ivf", memory=bad)
+
+
+def test_who_has_had_most_of_what_is_found_gets_a_full_list(model, exact):
+    """And so does who may have a few items only, everybody others."""
+    top = exact.recommend_batch(n=300).groupby("user_id")["item_id"].apply(list)
+    most = {user: top[user][: 290 - user] for user in range(0, 80, 4)}
+    lists, right = (one.recommend_batch(n=25, exclude=most) for one in (model, exact))
+    assert (lists.groupby("user_id").size() == 25).all()
+    for user, gone in most.items():
+        own = lists[lists["user_id"] == user]["item_id"]
+        assert not set(own) & set(gone)
+    shared = set(zip(lists["user_id"], lists["item_id"], strict=True))
+    shared &= set(zip(right["user_id"], right["item_id"], strict=True))
+    assert len(shared) / len(right) > 0.8
+    few = {user: top[user][user : user + 30 : 2] for user in range(0, 80, 3)}
+    lists, right = (one.recommend_batch(n=12, items=few) for one in (model, exact))
+    allowed = lists[lists["user_id"].isin(list(few))]
+    assert all(one.item_id in few[one.user_id] for one in allowed.itertuples())
+    assert ids(lists) == ids(right)
+
+
+def full(model):
+    """The same with all cells looked into."""
+    near = model._ranker.near
+    model._ranker.near = dataclasses.replace(near, effort=near.index.most)
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_items_go_without_a_new_index_where_there_are_cells(exact, kind, monkeypatch):
+    model = exact.with_search(kind, 0.9)
+    built, made = Near.built.__func__, []
+    monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: made.append(asked) or built(cls, *asked)))
+    gone = list(range(0, 3000, 11))
+    before = model.recommend_batch(n=20)
+    less, right = model.remove_items(gone), exact.remove_items(gone)
+    assert len(made) == (kind == "hnsw")
+    assert search_of(less)["recall"] >= 0.9
+    assert len(less._ranker.near.index) == 3000 - len(gone)
+    assert not set(ids(less.recommend_batch(n=100))) & set(gone)
+    assert model.recommend_batch(n=20).equals(before)
+    if kind == "ivf":
+        assert ids(full(less).recommend_batch(n=30)) == ids(right.recommend_batch(n=30))
+    pairs = [
+        set(zip(one["user_id"], one["item_id"], strict=True))
+        for one in (less.recommend_batch(n=10), right.recommend_batch(n=10))
+    ]
+    assert len(pairs[0] & pairs[1]) / len(pairs[1]) > 0.85
+
+
+def test_a_change_that_the_cells_cannot_bear_builds_them_anew(exact, monkeypatch):
+    model = exact.with_search("ivf", 0.9)
+    built, made = Near.built.__func__, []
+    monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: made.append(asked) or built(cls, *asked)))
+    same = choosing.same
+    for known, anew in ((1250, False), (1249, True)):  # of 2,500
+        monkeypatch.setattr(choosing, "same", lambda *some, n=known: np.where(np.arange(2500) < n, same(*some), -1))
+        less = model.remove_items(list(range(500)))
+        assert len(less._ranker.near.index) == 2500
+        assert [one[2:4] for one in made] == [(Search("ivf", 0.9), "ivf")] * anew
+        assert search_of(less)["recall"] >= 0.85
+    made.clear()
+    monkeypatch.setattr(choosing, "same", same)
+    share, calls = near.shares, []
+    monkeypatch.setattr(near, "shares", lambda *some: calls.append(1) or share(*some) * (0.5 if len(calls) == 1 else 1))
+    assert search_of(model.remove_items([5]))["recall"] >= 0.85
+    assert len(made) == 1  # for it had found less than was asked
+
+
+def test_a_vector_that_has_changed_is_another_one():
+    random = np.random.default_rng(0)
+    before = random.standard_normal((6, 3)).astype(np.float32)
+    after = before[[5, 0, 1, 2, 3]]
+    after[2, 1] += 1e-3
+    origin = np.array([5, 0, 1, -1, 3])
+    assert choosing.same(before, after, origin).tolist() == [5, 0, -1, -1, 3]
+    wider = np.pad(after, ((0, 0), (0, 1)))
+    wider[1, 3] = 1.0
+    assert choosing.same(before, wider, origin).tolist() == [5, -1, -1, -1, 3]
+    assert choosing.same(wider, after, np.arange(5)).tolist() == [-1] * 5
+    assert choosing.same(before, after[:0], origin[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_search_is_read_and_a_changed_byte_of_it_refused(exact, kind, tmp_path):
+    model = exact.with_search(kind, 0.9)
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert search_of(loaded) == search_of(model)
+    pd.testing.assert_frame_equal(loaded.recommend_batch(n=30), model.recommend_batch(n=30))
+    loaded.save(tmp_path / "again")
+    place = tmp_path / "model" / "search.safetensors"
+    whole = place.read_bytes()
+    assert (tmp_path / "again" / "search.safetensors").read_bytes() == whole
+    for at in (3, len(whole) // 2, len(whole) - 1):
+        place.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ArtifactError, match=r"search\.safetensors: does not match its SHA-256"):
+            recgan.Recommender.load(tmp_path / "model")
+    place.unlink()
+    with pytest.raises(ArtifactError, match=r"search\.safetensors: is missing"):
+        recgan.Recommender.load(tmp_path / "model")
+
+
+def test_a_search_that_was_sealed_with_other_arrays_or_facts_is_refused(exact, tmp_path):
+    exact.with_search("ivf-pq", 0.9).save(tmp_path / "model")
+    arrays = artifact.load_arrays(tmp_path / "model" / "search.safetensors")
+    for name, array in arrays.items():
+        for harmed in ({name: array[:-1]}, {name: array.astype(np.float16)}, {}):
+            rest = {other: value for other, value in arrays.items() if other != name}
+            artifact.save_arrays(tmp_path / "model" / "search.safetensors", {**rest, **harmed})
+            sealed(tmp_path / "model")
+            with pytest.raises(ArtifactError, match=r"search\.safetensors"):
+                recgan.Recommender.load(tmp_path / "model")
+    artifact.save_arrays(tmp_path / "model" / "search.safetensors", arrays)
+    for change in (
+        {"effort": 0},
+        {"effort": 10**6},
+        {"effort": 2.0},
+        {"deeper": 0},
+        {"deeper": 10**9},
+        {"deeper": 4.0},
+        {"kind": "other"},
+        {"kind": []},
+    ):
+        sealed(tmp_path / "model", lambda facts, change=change: facts["search"]["measured"].update(change))
+        with pytest.raises(ArtifactError):
+            recgan.Recommender.load(tmp_path / "model")
+        sealed(tmp_path / "model", lambda facts: facts["search"]["measured"].update(kind="ivf-pq", effort=4, deeper=4))
+    recgan.Recommender.load(tmp_path / "model")
+    sealed(tmp_path / "model", lambda facts: facts["files"].pop("search.safetensors"))
+    (tmp_path / "model" / "search.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"search\.safetensors"):
+        recgan.Recommender.load(tmp_path / "model")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from recgan.index.exact import finite, finite_queries
-from recgan.index.making import Kind, cells, graph, spread
-from recgan.index.refilling import check, contents, filled, sound
+from recgan.index.making import KINDS, Kind, cells, graph, spread
+from recgan.index.refilling import check, contents, filled, sound, swept
 
 MOST_EFFORT = 4096
 """Candidates that a search in the graph keeps at most."""
@@ -129,6 +129,8 @@ class NearIndex:
         index, first = faiss.clone_index(self._index), len(self._numbers)
         with threadpool_limits(1):
             index.remove_ids(np.setdiff1d(ids, ids[origin[kept]]))  # type: ignore[arg-type]
+            if self.kind == "ivf-pq":
+                swept(index)
             index.add_with_ids(spread(vectors[~kept], scale, self._index.d), np.arange(first, len(numbers)))
         other = NearIndex.__new__(NearIndex)
         other._hold(index, self.kind, scale, numbers)
@@ -158,6 +160,7 @@ class NearIndex:
             KeyError: when one is missing.
             DataError: when a vector holds NaN or infinity.
         """
+        check(kind in KINDS, "kind")
         check(sound(arrays["scale"], vectors.shape[1:]) and (arrays["scale"] > 0).all(), "scale")
         if kind == "hnsw":
             return cls(vectors, kind, arrays["scale"])

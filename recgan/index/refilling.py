@@ -56,6 +56,30 @@ def filled(vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray]) ->
     return index
 
 
+def swept(index: Any) -> None:
+    """Clear what removed vectors have left in the last block of each cell: FAISS adds new codes with a bitwise or."""
+    import faiss
+
+    lists, masks = index.invlists, [_taken(n, index.d) for n in range(PACKED)]
+    sizes = np.array([lists.list_size(cell) for cell in range(index.nlist)], np.int64)
+    for cell in np.flatnonzero(sizes % PACKED).tolist():
+        length = int(code_bytes(sizes[cell], index.d))
+        block = faiss.rev_swig_ptr(lists.get_codes(cell), length)[length - len(masks[-1]) :]
+        block &= masks[sizes[cell] % PACKED]
+
+
+def _taken(n: int, width: int) -> np.ndarray:
+    """The bits of a block that the codes of its first n vectors take, uint8."""
+    import faiss
+
+    full = unlearned("ivf-pq", width, 1)
+    full.quantizer.add(np.zeros((1, width), np.float32))
+    faiss.copy_array_to_vector(np.tile(np.arange(LEVELS, dtype=np.float32), width), full.pq.centroids)
+    full.is_trained = True
+    full.add(np.full((n, width), LEVELS - 1, np.float32))
+    return contents(full)["codes"]
+
+
 def code_bytes(sizes: np.ndarray, width: int) -> np.ndarray:
     """Bytes of the codes of cells of such sizes in "ivf-pq": whole blocks, two columns a byte."""
     return np.asarray(-(-sizes // PACKED) * PACKED * ((width + 1) // 2), np.int64)

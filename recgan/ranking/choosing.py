@@ -14,7 +14,7 @@ MEASURED_ON, AT_ONCE = 512, 64
 """Most users on whom a search is tuned, one half, and its recall measured, the other; and users read at once."""
 BY_SPEED: tuple[Kind, ...] = ("ivf-pq", "ivf")
 """What "auto" tries, the fastest first; a graph was never faster than these."""
-SMALL = 50_000
+SMALL = 100_000
 """Items up to which the exact search is as fast as any."""
 COMPARED = 1 << 16
 """Item vectors that are compared at once."""
@@ -65,7 +65,10 @@ def kept(
         ConfigError: when it is built anew and does not come as near as the kind that was asked for.
     """
     if isinstance(near, Near):
-        found = near.changed(blocks.columns, same(before.columns, blocks.columns, origin), sample(blocks, histories), k)
+        stayed = same(before.columns, blocks.columns, origin)
+        if before.columns.shape == blocks.columns.shape and np.array_equal(stayed, np.arange(len(stayed))):
+            return near
+        found = near.changed(blocks.columns, stayed, sample(blocks, histories), k)
         if found is not None:
             return found
     return chosen(blocks, histories, near.asked, k)

@@ -18,8 +18,10 @@ LEAST_SCALE = 1e-3
 """Of a column that queries hardly use, by that of the one they use most."""
 
 
-DEEPER: dict[Kind, int] = {"ivf-pq": 4}
-"""Items by those that are wanted that an index is asked for, to be scored; 1 where its own order is right."""
+DEEPER: dict[Kind, tuple[int, ...]] = {"ivf-pq": (4, 16)}
+"""Items by those that are wanted that an index is asked for, to be scored: the first that does; else 1."""
+LITTLE = 0.002
+"""What twice the effort must gain, or more items are scored instead."""
 MIB = 1 << 20
 STILL_THERE = 0.5
 """Share of the items that cells must know already to be kept."""
@@ -77,12 +79,14 @@ class Near:
         asked: what it was asked for.
         index: of the item vectors.
         effort: with which is searched.
-        measured: kind, recall, asked, k, users, effort, memory (MiB), seconds; JSON values.
+        deeper: items by those that are wanted that it is asked for.
+        measured: kind, recall, asked, k, users, effort, deeper, memory (MiB), seconds; JSON values.
     """
 
     asked: Search
     index: NearIndex
     effort: int
+    deeper: int
     measured: dict[str, Any]
 
     @classmethod
@@ -111,29 +115,41 @@ class Near:
         scale = np.maximum(used, LEAST_SCALE * max(float(used.max()), 1e-30)).astype(np.float32)
         index = NearIndex(columns, kind, scale)
         seconds = time.monotonic() - began
-        found = cls(asked, index, 1, {"seconds": round(seconds, 1)})
+        found = cls(asked, index, 1, 1, {"seconds": round(seconds, 1)})
         return found._tuned(queries, Catalogue(columns).best(queries, k)[0])
 
     def _tuned(self, queries: np.ndarray, exact: np.ndarray) -> Near:
         """The same with the least effort that does for every other query, and the recall of the rest."""
-        k, effort, most = exact.shape[1], 1, self.index.most
-        reached = shares(replace(self, effort=effort).search(queries[::2], k)[1], exact[::2])
-        while surely(reached) < self.asked.recall and effort < most:
-            effort = min(2 * effort, most)
-            reached = shares(replace(self, effort=effort).search(queries[::2], k)[1], exact[::2])
-        if reached.mean() < self.asked.recall:
-            raise ConfigError(
-                f"search: {self.index.kind!r} finds {reached.mean():.3f} of the {k} best candidates at most, "
-                f"{self.asked.recall} are asked for; ask for less, take 'ivf', or leave search out: the exact search "
-                "needs no index"
-            )
-        return replace(self, effort=effort)._measured(queries[1::2], exact[1::2])
+        for deeper in DEEPER.get(self.index.kind, (1,)):
+            found, reached = replace(self, deeper=deeper)._least(queries[::2], exact[::2])
+            if reached >= self.asked.recall:
+                return found._measured(queries[1::2], exact[1::2])
+        raise ConfigError(
+            f"search: {self.index.kind!r} finds {reached:.3f} of the {exact.shape[1]} best candidates at most, "
+            f"{self.asked.recall} are asked for; ask for less, take 'ivf', or leave search out: the exact search needs "
+            "no index"
+        )
+
+    def _least(self, queries: np.ndarray, exact: np.ndarray) -> tuple[Near, float]:
+        """The same with the least effort that does, and the recall of some queries; or where more would be in vain."""
+        found = replace(self, effort=1)
+        reached, gained = found._shares(queries, exact), 1.0
+        while surely(reached) < self.asked.recall and found.effort < self.index.most:
+            if gained < LITTLE and self.deeper < max(DEEPER.get(self.index.kind, (1,))):
+                break
+            found, before = replace(found, effort=min(2 * found.effort, self.index.most)), reached.mean()
+            reached = found._shares(queries, exact)
+            gained = reached.mean() - before
+        return found, float(reached.mean())
+
+    def _shares(self, queries: np.ndarray, exact: np.ndarray) -> np.ndarray:
+        return shares(self.search(queries, exact.shape[1])[1], exact)
 
     def _measured(self, queries: np.ndarray, exact: np.ndarray) -> Near:
         """The same with the recall that it has for some queries."""
-        recall = shares(self.search(queries, exact.shape[1])[1], exact).mean().item()
+        recall = self._shares(queries, exact).mean().item()
         facts: dict[str, Any] = {"kind": self.index.kind, "recall": round(recall, 4), "asked": self.asked.recall}
-        facts |= {"k": exact.shape[1], "users": len(exact), "effort": self.effort}
+        facts |= {"k": exact.shape[1], "users": len(exact), "effort": self.effort, "deeper": self.deeper}
         facts["memory"] = round(index_bytes(self.index.kind, len(self.index), self.index.width) / MIB, 1)
         return replace(self, measured={**facts, "seconds": self.measured["seconds"]})
 
@@ -170,7 +186,7 @@ class Near:
         Returns:
             As `NearIndex.search`, (B, K) with k <= K where there are so many items.
         """
-        return self.index.search(queries, DEEPER.get(self.index.kind, 1) * k, self.effort)
+        return self.index.search(queries, self.deeper * k, self.effort)
 
 
 def shares(found: np.ndarray, exact: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
 from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 from recgan.vocabulary import Vocabulary
 
-MOST_WINDOW, MOST_CATEGORY_CELLS = 100_000, 1 << 23
+MOST_WINDOW, MOST_CATEGORY_CELLS, MOST_DEEPER = 100_000, 1 << 23, 64
 
 
 def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any], Near | Exact | None]:
@@ -98,11 +98,14 @@ def _near(root: Path, manifest: dict[str, Any], blocks: Blocks) -> Near | Exact 
         index = NearIndex.of(blocks.columns, measured["kind"], arrays)
     except (ValueError, KeyError) as error:
         raise ArtifactError(f"{root / SEARCH}: {error}") from error
+    deeper = measured["deeper"]
+    if type(deeper) is not int or not 1 <= deeper <= MOST_DEEPER:
+        raise ArtifactError(f"{artifact.MANIFEST}: search: deeper from 1 to {MOST_DEEPER} is expected, not {deeper!r}")
     if type(effort) is not int or not 1 <= effort <= index.most:
         raise ArtifactError(
             f"{artifact.MANIFEST}: search: an effort from 1 to {index.most} is expected, not {effort!r}"
         )
-    return Near(asked, index, effort, measured)
+    return Near(asked, index, effort, deeper, measured)
 
 
 def _constant(arrays: dict[str, np.ndarray], name: str, n_items: int) -> np.ndarray | None:
