@@ -371,7 +371,9 @@ def test_new_items_come_into_the_index_that_is_there(plain, more, kind):
     numbers = index.search(queries, WHOLE, index.most)[1]
     assert (np.sort(numbers, axis=1) == np.arange(WHOLE)).all()
     if kind == "ivf":
-        np.testing.assert_array_equal(numbers, np.argsort(-(queries @ columns.T), axis=1))
+        exact = queries @ columns.T
+        found = np.take_along_axis(exact, numbers, 1)  # some items are alike
+        np.testing.assert_allclose(found, -np.sort(-exact, axis=1), rtol=1e-4, atol=1e-4)
     assert grown.info()["search"]["recall"] >= 0.5
     less = grown.remove_items(range(LEARNED, WHOLE)).update_items(content(range(5)))
     assert len(less._ranker.near.index) == LEARNED
