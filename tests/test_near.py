@@ -483,3 +483,19 @@ def test_a_search_that_was_sealed_with_other_arrays_or_facts_is_refused(exact, t
     (tmp_path / "model" / "search.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"search\.safetensors"):
         recgan.Recommender.load(tmp_path / "model")
+
+
+def test_more_are_scored_where_more_cells_are_in_vain(monkeypatch):
+    """And no more than are needed; what is told is what brute force says of the search that is kept."""
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((n, 12)).astype(np.float32) for n in (2000, 90))
+    best = np.argsort(-(queries @ columns.T), axis=1, kind="stable")[:, :20]
+    monkeypatch.setattr(near, "DEEPER", {"ivf-pq": (1, 16, 64)})
+    found = Near.built(columns, queries, Search("ivf-pq", 0.95), "ivf-pq", 20)
+    assert found.deeper == found.measured["deeper"] == 16
+    numbers = found.search(queries, 20)[1]
+    assert numbers.shape == (90, 320)
+    hits = [np.isin(right, some).mean() for right, some in zip(best, numbers, strict=True)]
+    assert found.measured["recall"] == pytest.approx(np.mean(hits[1::2]), abs=1e-4)
+    assert np.mean(hits[::2]) >= 0.95
+    assert Near.built(columns, queries, Search("ivf-pq", 0.1), "ivf-pq", 20).deeper == 1
