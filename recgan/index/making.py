@@ -29,7 +29,7 @@ def index_bytes(kind: Kind, n_items: int, width: int) -> int:
 
     Example:
         >>> [index_bytes(kind, 1_000_000, 64) >> 20 for kind in ("ivf", "ivf-pq", "hnsw")]
-        [263, 48, 451]
+        [263, 48, 453]
     """
     columns, middles = width + SPARE, n_cells(n_items)
     if kind == "hnsw":
