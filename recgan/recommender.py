@@ -18,8 +18,8 @@ from recgan.errors import ConfigError
 from recgan.explaining import Explaining
 from recgan.growing import Growing
 from recgan.histories import Histories, Strength, fingerprint
-from recgan.index import ItemIndex, Kind
-from recgan.ranking import ABSENT, Blocks, Judge, Near, Query, Ranker, Search
+from recgan.index import ItemIndex
+from recgan.ranking import ABSENT, Asked, Blocks, Exact, Judge, Near, Query, Ranker, Search, chosen, kept
 from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import check_n, id_series, refuse_repeats
 from recgan.vocabulary import Vocabulary
@@ -58,7 +58,7 @@ class Recommender(Explaining, Growing):
         report: dict[str, Any],
         disliked: Histories | None = None,
         tower: Tower | None = None,
-        near: Near | None = None,
+        near: Near | Exact | None = None,
     ) -> None:
         super().__init__(users, items, histories, profiles, disliked)
         self._item_table = item_table
@@ -97,24 +97,30 @@ class Recommender(Explaining, Growing):
         search = {} if near is None else {"search": near.measured}
         return storage.copied({"config": self._config.model_dump(), **self._report, **search})
 
-    def with_search(self, kind: Kind, recall: float = 0.95) -> Recommender:
+    def with_search(self, kind: Asked | None, recall: float = 0.95, memory: float | None = None) -> Recommender:
         """A model whose first stage searches approximately, for catalogues beyond a hundred thousand items.
 
         The least effort that finds so many of the exact search's candidates is looked for on some users; the recall on
         others is measured and told by `info()["search"]`. Lists stay full, and the second stage, filters and rules are
-        as before; what `items` limits is searched exactly. The index lives in memory only: `save` does not write it.
+        as before; what `items` limits is searched exactly. `save` writes the index too. Items that
+        come and go change the cells that they belong to; all is built anew where it no longer comes as near.
 
         Args:
-            kind: "ivf", cells of k-means, built in seconds to minutes; or "hnsw", a graph: slower to build, faster.
+            kind: "ivf-pq", cells of k-means with four bits a column; "ivf", with whole vectors; "hnsw", a graph, which
+                lost against both; or "auto": the first of the first two that comes as near within the memory, else, or
+                up to 100,000 items, the exact search. None for the exact search, untold.
             recall: the share of the `n_candidates` best by the blocks' columns that it has to find, at most 1.
+            memory: MiB that the index may take beside the model; None for as many as it needs.
 
         Returns:
-            The new model; this one stays exact.
+            The new model; this one stays as it is.
 
         Raises:
-            ConfigError: for another kind or recall, or when the index does not come as near.
+            ConfigError: for another kind, recall or memory, or when that kind does not come as near or takes more.
         """
-        near = Near.of(self._blocks, self._histories, Search(kind, recall), self._config.n_candidates)
+        if kind is None:
+            return self.of(self._parts, self._config, self._report)
+        near = chosen(self._blocks, self._histories, Search(kind, recall, memory), self._config.n_candidates)
         return self.of(self._parts, self._config, self._report, near)
 
     def score(self, user_id: Any, item_ids: Any) -> pd.DataFrame:
@@ -255,10 +261,16 @@ class Recommender(Explaining, Growing):
     def _with(self, parts: storage.Parts) -> Recommender:
         report = storage.copied(self._report)
         report["data"] = fingerprint(parts.histories)
-        return self.of(parts, self._config, report)
+        near = self._ranker.near
+        if near is not None:
+            origin = self._items.numbers(parts.items.all_ids)
+            near = kept(near, self._blocks, parts.blocks, parts.histories, origin, self._config.n_candidates)
+        return self.of(parts, self._config, report, near)
 
     @classmethod
-    def of(cls, parts: storage.Parts, config: Config, report: dict[str, Any], near: Near | None = None) -> Recommender:
+    def of(
+        cls, parts: storage.Parts, config: Config, report: dict[str, Any], near: Near | Exact | None = None
+    ) -> Recommender:
         """The recommender that is made of some parts."""
         return cls(
             parts.users,
@@ -284,7 +296,7 @@ class Recommender(Explaining, Growing):
         Raises:
             ArtifactError: when the place holds something else or cannot be written.
         """
-        storage.save(folder, self._parts, self._config, self._report)
+        storage.save(folder, self._parts, self._config, self._report, self._ranker.near)
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:

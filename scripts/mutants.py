@@ -34,6 +34,7 @@ TESTS = {
     "ranking/catalogue.py": ["test_catalogue.py"],
     "ranking/gate.py": ["test_ruling.py"],
     "ranking/limits.py": ["test_ruling.py", "test_catalogue.py"],
+    "ranking/choosing.py": ["test_near.py"],
     "ranking/near.py": ["test_near.py"],
     "ranking/ranker.py": ["test_ranking.py", "test_ruling.py", "test_near.py"],
     "ranking/rough.py": ["test_catalogue.py"],

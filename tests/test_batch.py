@@ -769,6 +769,20 @@ def test_a_job_may_search_approximately_and_says_how_near_it_came(large, tmp_pat
     assert (again.done, again.skipped, again.recall) == ((), (0, 1), result.recall)
 
 
+def test_auto_in_a_job_and_a_folder_that_holds_a_search(large, tmp_path):
+    asked = {"n": 5, "n_shards": 2, "workers": 1}
+    assert run(large, tmp_path / "auto", **asked, search="auto", search_memory=50).recall == 1.0  # few items
+    searching = large.with_search("ivf-pq", 0.8)
+    searching.save(tmp_path / "model")
+    result = run(tmp_path / "model", tmp_path / "lists", **asked)
+    assert result.recall == searching.info()["search"]["recall"]
+    wanted = searching.recommend_batch(n=5)
+    wanted.attrs.clear()
+    same_lists(read_batch(tmp_path / "lists"), wanted)
+    with pytest.raises(recgan.ConfigError, match="memory"):
+        run(large, tmp_path / "other", **asked, search="ivf", search_memory=0.001)
+
+
 def test_another_search_is_another_job(large, tmp_path):
     asked = {"n": 5, "n_shards": 2, "workers": 1}
     assert run(large, tmp_path / "lists", **asked).recall is None

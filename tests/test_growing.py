@@ -356,3 +356,24 @@ def test_text_ids_come_back_as_text():
     model = recgan.train(frame, items, config=recgan.Config(**QUICK))
     assert sorted(model.new_items) == [f"i{number}" for number in range(40, 50)]
     assert model.recommend(0, n=50)["item_id"].isin(items["item_id"]).all()
+
+
+@pytest.mark.parametrize("kind", ["ivf-pq", "ivf"])
+def test_new_items_come_into_the_index_that_is_there(plain, more, kind):
+    """With the column of what is added to their scores, which the model did not have before."""
+    near = plain.with_search(kind, 0.5)
+    grown = near.add_items(content(range(LEARNED, WHOLE)))
+    assert grown.recommend_batch(n=10).equals(more.recommend_batch(n=10))
+    index, columns = grown._ranker.near.index, grown._ranker.blocks.columns
+    assert (len(index), index.width, len(near._ranker.near.index)) == (WHOLE, columns.shape[1], LEARNED)
+    np.testing.assert_array_equal(index.arrays()["middles"], near._ranker.near.index.arrays()["middles"])
+    queries = np.random.default_rng(0).standard_normal((9, columns.shape[1])).astype(np.float32)
+    numbers = index.search(queries, WHOLE, index.most)[1]
+    assert (np.sort(numbers, axis=1) == np.arange(WHOLE)).all()
+    if kind == "ivf":
+        exact = queries @ columns.T
+        found = np.take_along_axis(exact, numbers, 1)  # some items are alike
+        np.testing.assert_allclose(found, -np.sort(-exact, axis=1), rtol=1e-4, atol=1e-4)
+    assert grown.info()["search"]["recall"] >= 0.5
+    less = grown.remove_items(range(LEARNED, WHOLE)).update_items(content(range(5)))
+    assert len(less._ranker.near.index) == LEARNED

@@ -5,22 +5,26 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
+from hostile import sealed
 from untrained import Shape, untrained
 
 import recgan
-from recgan.errors import ConfigError, DataError
+from recgan import artifact
+from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.histories import Histories
-from recgan.index import NearIndex
-from recgan.ranking import Query, Ranker, near
+from recgan.index import NearIndex, index_bytes
+from recgan.ranking import Query, Ranker, choosing, near
 from recgan.ranking.near import Near, Search, depths
 
-KINDS = ("ivf", "hnsw")
+CELLS = ("ivf-pq", "ivf")
+KINDS = (*CELLS, "hnsw")
 
 
 @pytest.fixture(scope="module", params=["dense", "sparse", "factors"])
@@ -38,21 +42,23 @@ def ids(frame):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wanted", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("wanted", [0.3, 0.9, 0.99])
 def test_the_recall_that_is_told_is_that_of_brute_force(kind, wanted):
     random = np.random.default_rng(0)
     columns = random.standard_normal((2000, 12)).astype(np.float32)
     queries = random.standard_normal((90, 12)).astype(np.float32) * np.float32([9.0] * 6 + [0.01] * 6)
-    found = Near.built(columns, queries, Search(kind, wanted), 20)
+    found = Near.built(columns, queries, Search(kind, wanted), kind, 20)
     best = np.argsort(-(queries.astype(np.float64) @ columns.T.astype(np.float64)), axis=1, kind="stable")[:, :20]
-    numbers = found.search(queries, 20)[1]
+    numbers, rough = (
+        one.search(queries, 20)[1] for one in (found, dataclasses.replace(found, effort=found.effort // 2))
+    )
     hits = [len(set(some) & set(right)) / 20 for some, right in zip(numbers.tolist(), best.tolist(), strict=True)]
     assert found.measured["recall"] == pytest.approx(np.mean(hits[1::2]), abs=1e-4)
     assert np.mean(hits[::2]) >= wanted
     assert found.measured["users"] == 45
     if 1 < found.effort < found.index.most:
-        lazy = found.index.search(queries / found.scale, 20, found.effort // 2)[1][::2].tolist()
-        fewer = [len(set(some) & set(right)) / 20 for some, right in zip(lazy, best[::2].tolist(), strict=True)]
+        lazy = zip(rough[::2].tolist(), best[::2].tolist(), strict=True)
+        fewer = [len(set(some) & set(right)) / 20 for some, right in lazy]
         assert np.mean(fewer) - near.ONE_SIDED * np.std(fewer) / np.sqrt(45) < wanted
 
 
@@ -122,15 +128,15 @@ def test_a_list_does_not_hang_on_who_else_is_asked_for(model):
         assert ids(one) == ids(many[many["user_id"] == user])
 
 
-def test_the_exact_model_stays_exact_and_a_file_holds_no_index(model, exact, tmp_path):
+def test_the_exact_model_stays_exact_and_a_file_holds_the_search(model, exact, tmp_path):
     assert "search" not in exact.info()
     told = model.info()["search"]
-    assert set(told) == {"kind", "recall", "asked", "k", "users", "effort", "seconds"}
+    assert set(told) == {"kind", "recall", "asked", "k", "users", "effort", "deeper", "memory", "seconds"}
     assert told["k"] == 100
     model.save(tmp_path / "model")
     loaded = recgan.Recommender.load(tmp_path / "model")
-    assert "search" not in loaded.info()
-    assert ids(loaded.recommend(1)) == ids(exact.recommend(1))
+    assert loaded.info()["search"] == told
+    pd.testing.assert_frame_equal(loaded.recommend_batch(n=20), model.recommend_batch(n=20))
     assert model.remove_users([3]).info()["search"] == told
 
 
@@ -141,7 +147,7 @@ def test_built_twice_it_is_the_same(exact):
 
 
 def test_what_cannot_be_had_is_told(exact, monkeypatch):
-    with pytest.raises(ConfigError, match="'ivf', 'hnsw' or None, not 'flat'"):
+    with pytest.raises(ConfigError, match="'auto', 'ivf-pq', 'ivf', 'hnsw' or None, not 'flat'"):
         exact.with_search("flat")
     for bad in (0, 1.5, True, "much", float("nan")):
         with pytest.raises(ConfigError, match="recall: a number above 0"):
@@ -169,17 +175,17 @@ def test_it_is_measured_on_users_from_all_over_the_histories(exact, monkeypatch,
     lists = [random.permutation(3000)[:15] for _ in range(n_users)]
     empty = np.empty(0, np.int64)
     histories = Histories.from_lists([part for one in lists for part in (empty, one, empty)], 3000)
-    monkeypatch.setattr(near, "MEASURED_ON", most)
-    monkeypatch.setattr(near, "AT_ONCE", 2)
+    monkeypatch.setattr(choosing, "MEASURED_ON", most)
+    monkeypatch.setattr(choosing, "AT_ONCE", 2)
     monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: kept.append(asked)))
     asked = Search("ivf", 0.7)
-    Near.of(blocks, histories, asked, 13)
+    choosing.chosen(blocks, histories, asked, 13)
     part = Histories.from_lists([lists[user] for user in wanted], 3000)
     query = Query(part, part, np.empty((len(part), 0), np.float32))
     queries = blocks.queries(query, blocks.wanted(query, blocks.conditions(part)))
     assert kept[0][0] is blocks.columns
     np.testing.assert_allclose(kept[0][1], queries, rtol=1e-4, atol=1e-5)
-    assert kept[0][2:] == (asked, 13)
+    assert kept[0][2:] == (asked, "ivf", 13)
 
 
 def asked(n_users: int, n_items: int, blocked: list[int] | None = None) -> Query:
@@ -193,7 +199,9 @@ def asked(n_users: int, n_items: int, blocked: list[int] | None = None) -> Query
 def small():
     """The parts of stage one for 128 items, and an approximate search of them."""
     blocks = untrained(Shape(128, 8, 8, linear="dense", history=5))._ranker.blocks
-    return blocks, Near.built(blocks.columns, np.eye(blocks.columns.shape[1], dtype=np.float32), Search("ivf"), 5)
+    return blocks, Near.built(
+        blocks.columns, np.eye(blocks.columns.shape[1], dtype=np.float32), Search("ivf"), "ivf", 5
+    )
 
 
 def test_it_is_asked_for_an_eighth_of_the_catalogue_and_no_more(small, monkeypatch):
@@ -244,7 +252,7 @@ def test_what_it_finds_stays_where_it_is_enough_and_has_the_scores_of_the_catalo
 def test_without_anybody_who_has_a_history_it_is_told(exact):
     nobody = Histories.from_lists([np.empty(0, np.int64)] * 3, 3000)
     with pytest.raises(ConfigError, match="at least two users with a history"):
-        Near.of(exact._ranker.blocks, nobody, Search("ivf"), 5)
+        choosing.chosen(exact._ranker.blocks, nobody, Search("ivf"), 5)
 
 
 @pytest.mark.parametrize("largest", [2.0, 0.0])
@@ -252,10 +260,10 @@ def test_columns_are_scaled_by_how_much_queries_use_them(largest):
     """By the root mean square; a column that is hardly used by a thousandth of the largest."""
     columns = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
     queries = np.array([[0.0, 1e-9, largest], [0.0, 0.0, -largest], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
-    found = Near.built(columns, queries, Search("ivf"), 5)
+    found = Near.built(columns, queries, Search("ivf"), "ivf", 5)
     used = largest / 2**0.5
     wanted = [1e-3 * used, 1e-3 * used, used] if largest else [5e-10 * 1e-3, 5e-10, 5e-10 * 1e-3]
-    np.testing.assert_allclose(found.scale, wanted, rtol=1e-5)
+    np.testing.assert_allclose(found.index.scale, wanted, rtol=1e-5)
 
 
 def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monkeypatch):
@@ -265,10 +273,11 @@ def test_what_is_as_near_as_asked_is_searched_no_further_and_told_in_short(monke
     times = iter([5.0, 6.26])
     monkeypatch.setattr(near.time, "monotonic", lambda: next(times))
     monkeypatch.setattr(near, "shares", lambda found, best: np.full(len(found), 2 / 3))
-    found = Near.built(columns, queries, Search("ivf", 2 / 3), 5)
+    found = Near.built(columns, queries, Search("ivf", 2 / 3), "ivf", 5)
     assert found.index.most > found.effort == 1
     assert found.measured == {
-        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1, "seconds": 1.3
+        "kind": "ivf", "recall": 0.6667, "asked": 2 / 3, "k": 5, "users": 5, "effort": 1, "deeper": 1,
+        "memory": round(index_bytes("ivf", 400, 6) / 2**20, 1), "seconds": 1.3
     }  # fmt: skip
 
 
@@ -278,3 +287,215 @@ def test_the_share_that_is_found_is_the_mean_over_the_users_who_have_any():
     assert near.shares(found, exact).mean() == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
     assert near.shares(found[3:], exact[3:]).tolist() == [1.0]
     assert near.shares(np.full((1, 3), -1), exact[:1]).tolist() == [0.0]
+
+
+@pytest.fixture
+def from_one(monkeypatch):
+    """Catalogues of any size are large."""
+    monkeypatch.setattr(choosing, "SMALL", 0)
+
+
+def search_of(model):
+    return model.info()["search"]
+
+
+def test_auto_takes_the_first_that_fits_and_comes_near(exact, from_one):
+    size = {kind: index_bytes(kind, *exact._ranker.blocks.columns.shape) / 2**20 for kind in CELLS}
+    between = (size["ivf-pq"] + size["ivf"]) / 2
+    taken = {memory: search_of(exact.with_search("auto", 0.8, memory)) for memory in (None, 1e6, between, 1e-3)}
+    assert [one["kind"] for one in taken.values()] == ["ivf-pq", "ivf-pq", "ivf-pq", "exact"]
+    assert taken[None]["memory"] == pytest.approx(size["ivf-pq"], abs=0.06)
+    assert taken[1e-3] == {"kind": "exact", "recall": 1.0, "asked": 0.8, "memory": 0.0, "seconds": 0.0}
+    assert all(one["recall"] >= 0.78 for one in taken.values())
+
+
+def test_auto_goes_on_where_the_first_does_not_come_near(exact, from_one, monkeypatch):
+    built, tried, unable = Near.built.__func__, [], []
+
+    def failing(cls, columns, queries, asked, kind, k):
+        tried.append(kind)
+        if kind in unable:
+            raise ConfigError("not near")
+        return built(cls, columns, queries, asked, kind, k)
+
+    monkeypatch.setattr(Near, "built", classmethod(failing))
+    for some, told in ((["ivf-pq"], "ivf"), (CELLS, "exact")):
+        tried.clear()
+        unable[:] = some
+        assert search_of(exact.with_search("auto", 0.8))["kind"] == told
+        assert tried == list(CELLS)
+    unable[:] = ["ivf-pq"]
+    few = 1.01 * index_bytes("ivf-pq", *exact._ranker.blocks.columns.shape) / 2**20
+    assert search_of(exact.with_search("auto", 0.8, few))["kind"] == "exact"  # ivf would take more
+
+
+def test_auto_is_exact_for_few_items_or_users_and_says_so(exact, from_one, monkeypatch, tmp_path):
+    assert search_of(exact.remove_users(list(range(1, 80))).with_search("auto"))["kind"] == "exact"
+    monkeypatch.setattr(choosing, "SMALL", 3000)
+    model = exact.with_search("auto", 0.9)
+    assert search_of(model)["kind"] == "exact"
+    assert model.recommend_batch(n=20).equals(exact.recommend_batch(n=20))
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert search_of(loaded) == search_of(model)
+    assert not (tmp_path / "model" / "search.safetensors").exists()
+    assert "search" not in loaded.with_search(None).info()
+    monkeypatch.setattr(choosing, "SMALL", 2999)
+    assert search_of(exact.with_search("auto", 0.9))["kind"] == "ivf-pq"
+
+
+def test_an_index_that_takes_more_than_there_is_is_refused(exact):
+    with pytest.raises(ConfigError, match=r"'ivf' takes \d\.\d MiB here, memory allows for 0\.01"):
+        exact.with_search("ivf", memory=0.01)
+    for bad in (0, -1, True, "much", float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="memory: MiB"):
+            exact.with_search("ivf", memory=bad)
+
+
+def test_who_has_had_most_of_what_is_found_gets_a_full_list(model, exact):
+    """And so does who may have a few items only, everybody others."""
+    top = exact.recommend_batch(n=300).groupby("user_id")["item_id"].apply(list)
+    most = {user: top[user][: 290 - user] for user in range(0, 80, 4)}
+    lists, right = (one.recommend_batch(n=25, exclude=most) for one in (model, exact))
+    assert (lists.groupby("user_id").size() == 25).all()
+    for user, gone in most.items():
+        own = lists[lists["user_id"] == user]["item_id"]
+        assert not set(own) & set(gone)
+    shared = set(zip(lists["user_id"], lists["item_id"], strict=True))
+    shared &= set(zip(right["user_id"], right["item_id"], strict=True))
+    assert len(shared) / len(right) > 0.8
+    few = {user: top[user][user : user + 30 : 2] for user in range(0, 80, 3)}
+    lists, right = (one.recommend_batch(n=12, items=few) for one in (model, exact))
+    allowed = lists[lists["user_id"].isin(list(few))]
+    assert all(one.item_id in few[one.user_id] for one in allowed.itertuples())
+    assert ids(lists) == ids(right)
+
+
+def full(model):
+    """The same with all cells looked into."""
+    near = model._ranker.near
+    model._ranker.near = dataclasses.replace(near, effort=near.index.most)
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_items_go_without_a_new_index_where_there_are_cells(exact, kind, monkeypatch):
+    model = exact.with_search(kind, 0.9)
+    built, made = Near.built.__func__, []
+    monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: made.append(asked) or built(cls, *asked)))
+    gone = list(range(0, 3000, 11))
+    before = model.recommend_batch(n=20)
+    less, right = model.remove_items(gone), exact.remove_items(gone)
+    assert len(made) == (kind == "hnsw")
+    assert search_of(less)["recall"] >= 0.9
+    assert len(less._ranker.near.index) == 3000 - len(gone)
+    assert not set(ids(less.recommend_batch(n=100))) & set(gone)
+    assert model.recommend_batch(n=20).equals(before)
+    if kind == "ivf":
+        assert ids(full(less).recommend_batch(n=30)) == ids(right.recommend_batch(n=30))
+    pairs = [
+        set(zip(one["user_id"], one["item_id"], strict=True))
+        for one in (less.recommend_batch(n=10), right.recommend_batch(n=10))
+    ]
+    assert len(pairs[0] & pairs[1]) / len(pairs[1]) > 0.85
+
+
+def test_a_change_that_the_cells_cannot_bear_builds_them_anew(exact, monkeypatch):
+    model = exact.with_search("ivf", 0.9)
+    built, made = Near.built.__func__, []
+    monkeypatch.setattr(Near, "built", classmethod(lambda cls, *asked: made.append(asked) or built(cls, *asked)))
+    same = choosing.same
+    for known, anew in ((1250, False), (1249, True)):  # of 2,500
+        monkeypatch.setattr(choosing, "same", lambda *some, n=known: np.where(np.arange(2500) < n, same(*some), -1))
+        less = model.remove_items(list(range(500)))
+        assert len(less._ranker.near.index) == 2500
+        assert [one[2:4] for one in made] == [(Search("ivf", 0.9), "ivf")] * anew
+        assert search_of(less)["recall"] >= 0.85
+    made.clear()
+    monkeypatch.setattr(choosing, "same", same)
+    share, calls = near.shares, []
+    monkeypatch.setattr(near, "shares", lambda *some: calls.append(1) or share(*some) * (0.5 if len(calls) == 1 else 1))
+    assert search_of(model.remove_items([5]))["recall"] >= 0.85
+    assert len(made) == 1  # for it had found less than was asked
+
+
+def test_a_vector_that_has_changed_is_another_one():
+    random = np.random.default_rng(0)
+    before = random.standard_normal((6, 3)).astype(np.float32)
+    after = before[[5, 0, 1, 2, 3]]
+    after[2, 1] += 1e-3
+    origin = np.array([5, 0, 1, -1, 3])
+    assert choosing.same(before, after, origin).tolist() == [5, 0, -1, -1, 3]
+    wider = np.pad(after, ((0, 0), (0, 1)))
+    wider[1, 3] = 1.0
+    assert choosing.same(before, wider, origin).tolist() == [5, -1, -1, -1, 3]
+    assert choosing.same(wider, after, np.arange(5)).tolist() == [-1] * 5
+    assert choosing.same(before, after[:0], origin[:0]).tolist() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_search_is_read_and_a_changed_byte_of_it_refused(exact, kind, tmp_path):
+    model = exact.with_search(kind, 0.9)
+    model.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    assert search_of(loaded) == search_of(model)
+    pd.testing.assert_frame_equal(loaded.recommend_batch(n=30), model.recommend_batch(n=30))
+    loaded.save(tmp_path / "again")
+    place = tmp_path / "model" / "search.safetensors"
+    whole = place.read_bytes()
+    assert (tmp_path / "again" / "search.safetensors").read_bytes() == whole
+    for at in (3, len(whole) // 2, len(whole) - 1):
+        place.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ArtifactError, match=r"search\.safetensors: does not match its SHA-256"):
+            recgan.Recommender.load(tmp_path / "model")
+    place.unlink()
+    with pytest.raises(ArtifactError, match=r"search\.safetensors: is missing"):
+        recgan.Recommender.load(tmp_path / "model")
+
+
+def test_a_search_that_was_sealed_with_other_arrays_or_facts_is_refused(exact, tmp_path):
+    exact.with_search("ivf-pq", 0.9).save(tmp_path / "model")
+    arrays = artifact.load_arrays(tmp_path / "model" / "search.safetensors")
+    for name, array in arrays.items():
+        for harmed in ({name: array[:-1]}, {name: array.astype(np.float16)}, {}):
+            rest = {other: value for other, value in arrays.items() if other != name}
+            artifact.save_arrays(tmp_path / "model" / "search.safetensors", {**rest, **harmed})
+            sealed(tmp_path / "model")
+            with pytest.raises(ArtifactError, match=r"search\.safetensors"):
+                recgan.Recommender.load(tmp_path / "model")
+    artifact.save_arrays(tmp_path / "model" / "search.safetensors", arrays)
+    for change in (
+        {"effort": 0},
+        {"effort": 10**6},
+        {"effort": 2.0},
+        {"deeper": 0},
+        {"deeper": 10**9},
+        {"deeper": 4.0},
+        {"kind": "other"},
+        {"kind": []},
+    ):
+        sealed(tmp_path / "model", lambda facts, change=change: facts["search"]["measured"].update(change))
+        with pytest.raises(ArtifactError):
+            recgan.Recommender.load(tmp_path / "model")
+        sealed(tmp_path / "model", lambda facts: facts["search"]["measured"].update(kind="ivf-pq", effort=4, deeper=4))
+    recgan.Recommender.load(tmp_path / "model")
+    sealed(tmp_path / "model", lambda facts: facts["files"].pop("search.safetensors"))
+    (tmp_path / "model" / "search.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"search\.safetensors"):
+        recgan.Recommender.load(tmp_path / "model")
+
+
+def test_more_are_scored_where_more_cells_are_in_vain(monkeypatch):
+    """And no more than are needed; what is told is what brute force says of the search that is kept."""
+    random = np.random.default_rng(0)
+    columns, queries = (random.standard_normal((n, 12)).astype(np.float32) for n in (2000, 90))
+    best = np.argsort(-(queries @ columns.T), axis=1, kind="stable")[:, :20]
+    monkeypatch.setattr(near, "DEEPER", {"ivf-pq": (1, 16, 64)})
+    found = Near.built(columns, queries, Search("ivf-pq", 0.95), "ivf-pq", 20)
+    assert found.deeper == found.measured["deeper"] == 16
+    numbers = found.search(queries, 20)[1]
+    assert numbers.shape == (90, 320)
+    hits = [np.isin(right, some).mean() for right, some in zip(best, numbers, strict=True)]
+    assert found.measured["recall"] == pytest.approx(np.mean(hits[1::2]), abs=1e-4)
+    assert np.mean(hits[::2]) >= 0.95
+    assert Near.built(columns, queries, Search("ivf-pq", 0.1), "ivf-pq", 20).deeper == 1

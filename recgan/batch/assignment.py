@@ -72,7 +72,7 @@ def assigned(job: Job, folder: Folder) -> Iterator[Assignment]:
     try:
         if job.folder is None:
             with tempfile.TemporaryDirectory() as work:
-                job.model.save(Path(work) / "model")
+                job.model.with_search(None).save(Path(work) / "model")
                 model = folder.put(Path(work) / "model", name)
         else:
             model = _linked(job.folder, folder, name)

@@ -87,7 +87,7 @@ def prepare(
         "arguments": {**_arguments(n, histories, options), "format": form, "model_version": bool(model_version)},
     }
     if search is not None:
-        described["arguments"]["search"] = vars(search).copy()
+        described["arguments"]["search"] = {name: value for name, value in vars(search).items() if value is not None}
     given = None if histories is None else GivenHistories.of(histories, ids)
     how = (int(n), options, int(n_shards), form, bool(model_version))
     return Job(recommender, source, ids, given, *how, described, search)
@@ -128,7 +128,7 @@ def _load(path: Path, folder: Path | str) -> Recommender:
 def _loaded(model: Any) -> tuple[Recommender, Path | str | None, str]:
     if isinstance(model, Recommender):
         with tempfile.TemporaryDirectory() as work:
-            model.save(Path(work) / "model")
+            model.with_search(None).save(Path(work) / "model")  # what is searched how is the job's, not the model's
             return model, None, _seal(Path(work) / "model")
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")

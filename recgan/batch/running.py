@@ -17,9 +17,8 @@ from recgan.batch.preparing import prepare
 from recgan.batch.shards import verified, write_shard
 from recgan.batch.totals import estimated, write_manifest
 from recgan.errors import ConfigError, RecganError
-from recgan.index import Kind
 from recgan.progress import Progress
-from recgan.ranking import Search
+from recgan.ranking import Asked, Search
 from recgan.recommender import Recommender
 from recgan.remote import Place
 from recgan.rules import Rules
@@ -74,8 +73,9 @@ def score_shard(
     seed: int = 0,
     format: Format = "parquet",
     model_version: bool = False,
-    search: Kind | None = None,
+    search: Asked | None = None,
     recall: float = 0.95,
+    search_memory: float | None = None,
 ) -> Path | str:
     """Write the lists of one shard: equal arguments, equal rows, wherever it runs and however often.
 
@@ -107,9 +107,10 @@ def score_shard(
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
         model_version: whether a column `model_version` says with which model the list was made: the first digits of the
             model's hash in `job.json`.
-        search: "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose index every worker
-            builds; None for the model's own, which is exact unless it was handed over with one.
+        search: "auto", "ivf-pq", "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose
+            index every worker builds; None for the model's own, whose index lies in its folder, or the exact one.
         recall: the share of the exact search's candidates that it has to find; what it reaches stands in the sidecars.
+        search_memory: MiB that its index may take beside the model.
 
     Returns:
         The path or URL of the shard, such as `part-00003-of-00008.parquet`.
@@ -118,7 +119,7 @@ def score_shard(
         RecganError: as `run_batch`.
     """
     options = _options(items, exclude, filter_seen, on_unknown, explore, popularity, rules, preferences, explain, seed)
-    asked = None if search is None else Search(search, recall)
+    asked = None if search is None else Search(search, recall, search_memory)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if isinstance(shard, bool) or not isinstance(shard, int) or not 0 <= shard < n_shards:
         raise ConfigError(f"shard: a whole number from 0 to {n_shards - 1}, not {shard!r}")
@@ -149,8 +150,9 @@ def run_batch(
     seed: int = 0,
     format: Format = "parquet",
     model_version: bool = False,
-    search: Kind | None = None,
+    search: Asked | None = None,
     recall: float = 0.95,
+    search_memory: float | None = None,
     engine: Engine = "local",
     workers: int | None = None,
     restart: bool = False,
@@ -185,9 +187,10 @@ def run_batch(
         format: of the shards: "parquet", "csv", or "jsonl" (a JSON object a line).
         model_version: whether a column `model_version` says with which model the list was made: the first digits of the
             model's hash in `job.json`.
-        search: "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose index every worker
-            builds; None for the model's own, which is exact unless it was handed over with one.
+        search: "auto", "ivf-pq", "ivf" or "hnsw" for an approximate search, as in `Recommender.with_search`, whose
+            index every worker builds; None for the model's own, whose index lies in its folder, or the exact one.
         recall: the share of the exact search's candidates that it has to find; what it reaches stands in the sidecars.
+        search_memory: MiB that its index may take beside the model.
         engine: what makes the shards: processes of this machine ("local"), or a cluster whose machines share the
             folders of model and shards ("ray", "spark"); the files are the same.
         workers: how many work at the same time, each with its own copy of the model and one thread; None for one a
@@ -211,7 +214,7 @@ def run_batch(
     with writing(target):
         check_place(target)
     options = _options(items, exclude, filter_seen, on_unknown, explore, popularity, rules, preferences, explain, seed)
-    asked = None if search is None else Search(search, recall)
+    asked = None if search is None else Search(search, recall, search_memory)
     job = prepare(model, users, n, n_shards, histories, options, format, model_version, asked)
     if dry_run:
         return _planned(job, target, restart)

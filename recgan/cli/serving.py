@@ -51,6 +51,8 @@ class Engine(StrEnum):
 class Search(StrEnum):
     """An approximate search."""
 
+    auto = "auto"
+    ivf_pq = "ivf-pq"
     ivf = "ivf"
     hnsw = "hnsw"
 
@@ -183,7 +185,11 @@ def batch(
     ] = False,
     reason: Annotated[bool, typer.Option("--reason", help="Add a column that says why each item is listed.")] = False,
     search: Annotated[
-        Search | None, typer.Option(help="Search large catalogues approximately: cells (ivf) or a graph (hnsw).")
+        Search | None,
+        typer.Option(help="Search large catalogues approximately: in cells (ivf-pq, ivf), a graph (hnsw), or auto."),
+    ] = None,
+    search_memory: Annotated[
+        float | None, typer.Option(help="MiB that the index of the search may take beside the model.")
     ] = None,
     recall: Annotated[float, typer.Option(help="Share of the exact search's candidates that it has to find.")] = 0.95,
     restart: Annotated[bool, typer.Option("--restart", help="First remove the shards that are there.")] = False,
@@ -205,7 +211,8 @@ def batch(
     options: dict[str, Any] = {"on_unknown": on_unknown.value, "engine": engine.value, "workers": workers}
     options |= {"format": form.value, "model_version": model_version, "explore": explore, "seed": seed}
     options |= {"explain": reason, "filter_seen": not keep_seen, "restart": restart, "dry_run": dry_run, **asked}
-    options |= {"search": search and search.value, "recall": recall, "popularity": popularity}
+    options |= {"search": search and search.value, "recall": recall, "search_memory": search_memory}
+    options["popularity"] = popularity
     start = time.monotonic()
     result = run_batch(model, out, n=n, n_shards=shards, rules=rules, **options)
     _tell(result, dry_run, time.monotonic() - start)

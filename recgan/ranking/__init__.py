@@ -3,8 +3,9 @@
 from recgan.ranking.arranging import Dial, arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query, Weights, fading
 from recgan.ranking.catalogue import Catalogue
+from recgan.ranking.choosing import chosen, kept
 from recgan.ranking.limits import Classes, Pins
-from recgan.ranking.near import Near, Search
+from recgan.ranking.near import Asked, Exact, Near, Search
 from recgan.ranking.ranker import SCORED_WHOLE, Ranker
 from recgan.ranking.top import top_items
 
@@ -12,10 +13,12 @@ __all__ = [
     "ABSENT",
     "CELLS",
     "SCORED_WHOLE",
+    "Asked",
     "Blocks",
     "Catalogue",
     "Classes",
     "Dial",
+    "Exact",
     "Judge",
     "Near",
     "Pins",
@@ -24,6 +27,8 @@ __all__ = [
     "Search",
     "Weights",
     "arranged",
+    "chosen",
     "fading",
+    "kept",
     "top_items",
 ]

@@ -14,7 +14,7 @@ from recgan.ranking.arranging import arranged
 from recgan.ranking.blocks import ABSENT, CELLS, Blocks, Judge, Query
 from recgan.ranking.catalogue import Catalogue
 from recgan.ranking.gate import Pool
-from recgan.ranking.near import Near, depths
+from recgan.ranking.near import Exact, Near, depths
 from recgan.ranking.ruling import Ruling
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ class Ranker:
         near: an approximate search for stage one; None for the exact one.
     """
 
-    def __init__(self, blocks: Blocks, judge: Judge | None, n_candidates: int, near: Near | None = None) -> None:
+    def __init__(
+        self, blocks: Blocks, judge: Judge | None, n_candidates: int, near: Near | Exact | None = None
+    ) -> None:
         self.blocks = blocks
         self.judge = judge
         self.n_candidates = n_candidates
@@ -142,7 +144,7 @@ class Ranker:
         Returns:
             Item numbers (B, <= k) int64 and scores, descending; -1 and -inf behind the end of a short list.
         """
-        if self.near is not None and query.allowed is None:
+        if isinstance(self.near, Near) and query.allowed is None:
             return self._near(self.near, query, wanted, k)
         return self._exact(query, wanted, k)
 

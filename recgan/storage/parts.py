@@ -15,6 +15,8 @@ from recgan.vocabulary import Vocabulary
 WEIGHTS, USERS, ITEMS, HISTORIES = "weights.safetensors", "users.parquet", "items.parquet", "histories.parquet"
 DISLIKES = "dislikes.parquet"
 """There only where somebody dislikes something."""
+SEARCH = "search.safetensors"
+"""There only where the model searches approximately."""
 
 
 @dataclass(frozen=True)

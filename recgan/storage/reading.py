@@ -17,6 +17,7 @@ from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
 from recgan.features import FEATURES, ItemTraits, category_matrix
 from recgan.histories import Histories, Strength
+from recgan.index import NearIndex
 from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import (
     Generator,
@@ -26,23 +27,24 @@ from recgan.networks import (
     build_generator,
     build_preference_encoder,
 )
-from recgan.ranking import Blocks, Judge, Weights
+from recgan.ranking import Blocks, Exact, Judge, Near, Search, Weights
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
-from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, USERS, WEIGHTS, Parts
+from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 from recgan.vocabulary import Vocabulary
 
-MOST_WINDOW, MOST_CATEGORY_CELLS = 100_000, 1 << 23
+MOST_WINDOW, MOST_CATEGORY_CELLS, MOST_DEEPER = 100_000, 1 << 23, 64
 
 
-def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any]]:
+def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any], Near | Exact | None]:
     """Read a model; see `Recommender.load`."""
     root = artifact.standing(folder)
     manifest = artifact.read_manifest(root)
-    if set(manifest["files"]) - {DISLIKES} != {WEIGHTS, USERS, ITEMS, HISTORIES}:
+    if set(manifest["files"]) - {DISLIKES, SEARCH} != {WEIGHTS, USERS, ITEMS, HISTORIES}:
         raise ArtifactError(f"{root}: holds {', '.join(sorted(manifest['files'])) or 'nothing'}, which is no model")
     try:
         config = Config(**manifest["config"])
-        return _parts(root, manifest, config), config, dict(manifest["report"])
+        parts = _parts(root, manifest, config)
+        return parts, config, dict(manifest["report"]), _near(root, manifest, parts.blocks)
     except ArtifactError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, OSError, RuntimeError, RecganError) as error:
@@ -82,6 +84,28 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
     if len(generator.vectors) != len(items):
         raise ArtifactError(f"{root / WEIGHTS}: {len(generator.vectors)} item vectors for {len(items)} items")
     return Parts(users, items, histories, profiles, item_table, blocks, judge, disliked[0] if disliked else None, tower)
+
+
+def _near(root: Path, manifest: dict[str, Any], blocks: Blocks) -> Near | Exact | None:
+    """The approximate search, whose index stays in its file; None in models without one."""
+    if "search" not in manifest:
+        return None
+    asked, measured = Search(**manifest["search"]["asked"]), dict(manifest["search"]["measured"])
+    if measured["kind"] == "exact":
+        return Exact(asked, measured)
+    arrays, effort = artifact.load_arrays(root / SEARCH), measured["effort"]
+    try:
+        index = NearIndex.of(blocks.columns, measured["kind"], arrays)
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"{root / SEARCH}: {error}") from error
+    deeper = measured["deeper"]
+    if type(deeper) is not int or not 1 <= deeper <= MOST_DEEPER:
+        raise ArtifactError(f"{artifact.MANIFEST}: search: deeper from 1 to {MOST_DEEPER} is expected, not {deeper!r}")
+    if type(effort) is not int or not 1 <= effort <= index.most:
+        raise ArtifactError(
+            f"{artifact.MANIFEST}: search: an effort from 1 to {index.most} is expected, not {effort!r}"
+        )
+    return Near(asked, index, effort, deeper, measured)
 
 
 def _constant(arrays: dict[str, np.ndarray], name: str, n_items: int) -> np.ndarray | None:

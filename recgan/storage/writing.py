@@ -15,11 +15,14 @@ from recgan.cold import tower_arrays, tower_facts
 from recgan.config import Config
 from recgan.histories import Histories, slices
 from recgan.linear import Factors
+from recgan.ranking import Exact, Near
 from recgan.schema import USER
-from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, USERS, WEIGHTS, Parts
+from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 
 
-def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any]) -> None:
+def save(
+    folder: str | Path, parts: Parts, config: Config, report: dict[str, Any], near: Near | Exact | None = None
+) -> None:
     """Write a model; see `Recommender.save`."""
 
     def fill(root: Path) -> None:
@@ -29,6 +32,8 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         artifact.save_tables(root / HISTORIES, _history_frames(parts.histories))
         if parts.disliked is not None:
             artifact.save_tables(root / DISLIKES, _history_frames(parts.disliked))
+        if isinstance(near, Near):
+            artifact.save_arrays(root / SEARCH, near.index.arrays())
 
     described = {
         "config": config.model_dump(),
@@ -41,6 +46,7 @@ def save(folder: str | Path, parts: Parts, config: Config, report: dict[str, Any
         "window": parts.blocks.window,
         "strength": asdict(parts.blocks.strength),
         "tower": None if parts.tower is None else tower_facts(parts.tower),
+        **({} if near is None else {"search": {"asked": asdict(near.asked), "measured": near.measured}}),
     }
     artifact.write_folder(folder, fill, described)
 
