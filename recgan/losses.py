@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -23,8 +24,7 @@ def ranking_loss(logits: Tensor, targets: Tensor, target_mask: Tensor, weights: 
     Returns:
         A scalar in nats.
     """
-    chosen = logits.gather(1, targets) - logits.logsumexp(1, keepdim=True)  # (B, T)
-    return _user_mean(chosen, target_mask, weights)
+    return user_mean(logits.gather(1, targets) - logits.logsumexp(1, keepdim=True), target_mask, weights)
 
 
 def set_likelihood_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
@@ -68,7 +68,17 @@ def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor, weight: Ten
     return -(chosen * share).sum() / share.sum().clamp(min=1e-6)
 
 
-def _user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
+def user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean negative log probability of the targets, in which a user counts with the root of their number.
+
+    Args:
+        log_probability: of the targets, (B, T) float32.
+        mask: where a target stands, (B, T) bool.
+        weights: what every target counts, (B, T) float32; None: all alike.
+
+    Returns:
+        A scalar in nats.
+    """
     count = mask.sum(1)
     log_probability = log_probability if weights is None else log_probability * weights
     weight = user_weights(mask)
@@ -179,14 +189,37 @@ def sampled_ranking_loss(
     Returns:
         A scalar in nats.
     """
-    own = hits(targets, target_mask, pool)
-    rest = negatives.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
-    rest = rest + torch.log(torch.tensor(n_items / len(pool)))
-    return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask, weights)
+    rest = negatives.masked_fill(hits(targets, target_mask, pool), -torch.inf).logsumexp(1, keepdim=True)
+    return sampled_loss(chosen, rest, n_items / len(pool), target_mask, weights)
+
+
+def sampled_loss(
+    chosen: Tensor, rest: Tensor, often: float, target_mask: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Softmax cross-entropy against the log sum of a sample, each item of which stands for so many.
+
+    Args:
+        chosen: logits of the targets, (B, T) float32.
+        rest: log of the summed exponentials of the sample's logits, (B, 1) float32.
+        often: items of the catalogue by items of the sample.
+        target_mask: where a target stands, (B, T) bool.
+        weights: what every target counts, (B, T) float32; None: all alike.
+
+    Returns:
+        A scalar in nats.
+    """
+    return user_mean(chosen - torch.logaddexp(chosen, rest + math.log(often)), target_mask, weights)
 
 
 def hits(items: Tensor, mask: Tensor, pool: Tensor) -> Tensor:
     """Which items of a pool (P,) are among each row's own items (B, T) that stand where the mask says, (B, P) bool."""
+    own = torch.zeros(len(mask), len(pool), dtype=torch.bool, device=pool.device)
+    own[hit_places(items, mask, pool)] = True
+    return own
+
+
+def hit_places(items: Tensor, mask: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of what `hits` marks, (H,) int64 each, in no order, some perhaps more than once."""
     rows, column = mask.nonzero(as_tuple=True)
     wanted = items[rows, column]
     items, order = pool.sort()
@@ -194,6 +227,4 @@ def hits(items: Tensor, mask: Tensor, pool: Tensor) -> Tensor:
     often = torch.searchsorted(items, wanted, right=True) - first  # an item may be drawn more than once
     rows, first = rows.repeat_interleave(often), first.repeat_interleave(often)
     nth = torch.arange(len(rows), device=pool.device) - (often.cumsum(0) - often).repeat_interleave(often)
-    own = torch.zeros(len(mask), len(pool), dtype=torch.bool, device=pool.device)
-    own[rows, order[first + nth]] = True
-    return own
+    return rows, order[first + nth]

@@ -50,17 +50,27 @@ PARTS = (*PARTS, "clipping", "optimizer", "average", "rest")
 
 
 class Laps:
-    """Processor seconds of the parts of all steps."""
+    """Processor seconds of the parts of every step."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.steps: list[dict[str, float]] = []
+        self.step = dict.fromkeys(PARTS, 0.0)
         self.last = time.process_time()
 
     def lap(self, part: str) -> None:
         """What has passed since the last call belongs to this part."""
         now = time.process_time()
-        self.seconds[part] += now - self.last
+        self.step[part] += now - self.last
         self.last = now
+
+    def turn(self) -> None:
+        """The step is over."""
+        self.steps.append(self.step)
+        self.step = dict.fromkeys(PARTS, 0.0)
+
+    def usual(self) -> dict[str, float]:
+        """Median seconds of every part after the first steps: other work on the machine shows in the mean."""
+        return {part: float(np.median([step[part] for step in self.steps[WARM:]])) for part in PARTS}
 
 
 class Timed(IterableDataset[Batch]):
@@ -115,12 +125,11 @@ class Profiled(ConditionalGAN):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One step, whose parts are timed after the first ones."""
-        if self.steps == WARM:
-            self.laps.seconds = dict.fromkeys(PARTS, 0.0)
         self.laps.lap("rest")
         super().training_step(batch, batch_index)
         self.moved.append({name: len(some.numbers) for name, some in self.rows.items()})
         self.laps.lap("rest")
+        self.laps.turn()
 
     def ranking_loss(self, batch: Batch) -> torch.Tensor:
         """The loss of training."""
@@ -240,16 +249,16 @@ def work(made: Plan, module: Profiled, size: dict[str, int]) -> dict[str, Work]:
     encoder = _encoder(made, size, width, config.hidden_dim)
     embedded = 0 if moved else n_items * width  # the gradient of the whole table is filled
     gathered = size["items"] * width
-    largest = read or n_items * width
+    table = n_items * width
     return {
-        "rows": Work(numbers=2 * read, of=largest),
+        "rows": Work(numbers=2 * read, of=table),
         "encoder forward": Work(encoder, numbers=2 * gathered, of=gathered),
         "softmax forward": Work(score, numbers=logits + 2 * looked_for, of=logits),
         "softmax backward": Work(score, True, 2 * logits + 3 * looked_for, logits),
         "encoder backward": Work(encoder, True, 2 * gathered + embedded, gathered),
-        "clipping": Work(numbers=3 * (dense + read), of=largest),
-        "optimizer": Work(numbers=7 * dense + 5 * read, of=largest),
-        "average": Work(numbers=3 * (held + read), of=largest),
+        "clipping": Work(numbers=3 * (dense + read), of=table),
+        "optimizer": Work(numbers=7 * dense + 5 * read, of=table),
+        "average": Work(numbers=3 * (held + read), of=table),
     }
 
 
@@ -276,16 +285,22 @@ def profiled(name: str, steps: int, settings: dict[str, Any]) -> dict[str, Any]:
         batches = Timed(_batches(histories, made, config), laps)
         epochs = -(-(WARM + steps) // len(batches))
         run_phase(module, batches, epochs, None, config, name)
-    counted = module.steps - WARM
     size = {key: round(float(np.mean([one[key] for one in batches.sizes[WARM:]]))) for key in batches.sizes[0]}
     machine, least = Machine(), work(made, module, size)
     parts = []
-    for part, seconds in laps.seconds.items():
+    for part, seconds in laps.usual().items():
         some = least.get(part, Work())
         products, moving = some.floor(machine)
-        told = {"part": part, "seconds": seconds / counted, "flops": some.flops, "bytes": some.numbers * FLOAT}
+        told = {"part": part, "seconds": seconds, "flops": some.flops, "bytes": some.numbers * FLOAT}
         parts.append({**told, "floor": {"products": products, "moving": moving}})
-    return {"case": name, "title": title, "plan": vars(made), "size": size, "steps": counted, "parts": parts}
+    return {
+        "case": name,
+        "title": title,
+        "plan": vars(made),
+        "size": size,
+        "steps": module.steps - WARM,
+        "parts": parts,
+    }
 
 
 def _histories(planted: Planted) -> Histories:
