@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 import profile_step
 import speed
 import watching
+from floors import Machine, Work
 from measuring import QUICK
 from planting import Planted, held_out
 from watching import Curve, Quality, best, first, recgan_curve, rival_curve
@@ -147,6 +148,14 @@ def test_the_parts_of_a_step_are_told_apart(name, monkeypatch):
 
 
 def test_the_work_of_a_product_is_counted():
-    work = profile_step.Work([(3, 4, 5, 2.0)], backward=True, numbers=7, of=10)
+    work = Work([(3, 4, 5, 2.0)], backward=True, numbers=7, of=10)
     assert work.flops == 2 * 3 * 4 * 5 * 2 * 2
-    assert profile_step.Work([(3, 4, 5, 2.0)]).flops == work.flops / 2
+    assert Work([(3, 4, 5, 2.0)]).flops == work.flops / 2
+
+
+def test_a_floor_is_the_sum_of_products_and_moving():
+    machine = Machine(repeats=3)
+    products, moving = Work([(64, 32, 48, 1.0)], numbers=1 << 16, of=1 << 16).floor(machine)
+    assert products > 0
+    assert moving > 0
+    assert Work([(64, 32, 48, 1.0)]).floor(machine)[1] == 0
