@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Judge = Callable[[Tensor], Tensor]
@@ -228,3 +230,48 @@ def hit_places(items: Tensor, mask: Tensor, pool: Tensor) -> tuple[Tensor, Tenso
     rows, first = rows.repeat_interleave(often), first.repeat_interleave(often)
     nth = torch.arange(len(rows), device=pool.device) - (often.cumsum(0) - often).repeat_interleave(often)
     return rows, order[first + nth]
+
+
+def log_sums(
+    wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits of chosen columns, (B, T), and the log of the summed exponentials of all logits, (B, 1).
+
+    Args:
+        wanted: (B, D) float32.
+        vectors: (P, D) float32; the logits are the inner products with these.
+        added: to the logits, (B, P) float32, without a gradient; None for nothing.
+        left_out: rows and columns that are no part of the sum.
+        chosen: columns, (B, T) int64.
+    """
+    return _LogSums.apply(wanted, vectors, added, left_out, chosen)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _LogSums(torch.autograd.Function):
+    """The logits are made once and not copied: beyond the caches some passes over them take as long as the products."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = wanted @ vectors.T
+        if added is not None:
+            logits += added
+        found = logits.gather(1, chosen)
+        logits[left_out] = -torch.inf
+        top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)  # where all are left out
+        shares = logits.sub_(top).exp_()
+        sums = shares.sum(1, keepdim=True)
+        ctx.save_for_backward(wanted, vectors, shares, sums, chosen)
+        return found, sums.log() + top
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        wanted, vectors, shares, sums, chosen = ctx.saved_tensors
+        of_chosen, of_sums = gradients
+        scale = of_sums / sums.clamp(min=torch.finfo(sums.dtype).tiny)
+        if not chosen.shape[1]:  # rows are scaled where they are short
+            return (shares @ vectors).mul_(scale), shares.T @ (wanted * scale), None, None, None
+        moved = (shares * scale).scatter_add_(1, chosen, of_chosen)
+        return moved @ vectors, moved.T @ wanted, None, None, None

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.func import functional_call
 
 from recgan import losses
@@ -69,7 +66,7 @@ class RankingLoss(nn.Module):
         vectors = self.generator.item_vectors()
         fashion = self._fashion(when, pool)
         if pool is None:
-            chosen, whole = log_sums(wanted, vectors, fashion, _history(batch), targets)
+            chosen, whole = losses.log_sums(wanted, vectors, fashion, _history(batch), targets)
             return losses.user_mean(chosen - whole, mask, weights)
         rows, columns = mask.nonzero(as_tuple=True)
         items = targets[rows, columns]  # only where a target stands: histories differ in length
@@ -78,7 +75,7 @@ class RankingLoss(nn.Module):
             values = values + self.trend[when[rows], items]
         chosen = values.new_zeros(mask.shape).index_put((rows, columns), values)  # (B, T)
         own = losses.hit_places(targets, mask, pool)
-        _, rest = log_sums(wanted, vectors.index_select(0, pool), fashion, own, targets[:, :0])
+        _, rest = losses.log_sums(wanted, vectors.index_select(0, pool), fashion, own, targets[:, :0])
         return losses.sampled_loss(chosen, rest, self.n_items / len(pool), mask, weights)
 
     def negatives(self, device: torch.device, luck: torch.Generator) -> Tensor | None:
@@ -150,48 +147,3 @@ def _history(batch: Batch | None) -> tuple[Tensor, Tensor]:
         return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
     rows, places = batch["mask"].nonzero(as_tuple=True)
     return rows, batch["items"][rows, places]
-
-
-def log_sums(
-    wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Logits of chosen columns, (B, T), and the log of the summed exponentials of all logits, (B, 1).
-
-    Args:
-        wanted: (B, D) float32.
-        vectors: (P, D) float32; the logits are the inner products with these.
-        added: to the logits, (B, P) float32, without a gradient; None for nothing.
-        left_out: rows and columns that are no part of the sum.
-        chosen: columns, (B, T) int64.
-    """
-    return _LogSums.apply(wanted, vectors, added, left_out, chosen)  # type: ignore[no-any-return,no-untyped-call]
-
-
-class _LogSums(torch.autograd.Function):
-    """The logits are made once and not copied: beyond the caches some passes over them take as long as the products."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        logits = wanted @ vectors.T
-        if added is not None:
-            logits += added
-        found = logits.gather(1, chosen)
-        logits[left_out] = -torch.inf
-        top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)  # where all are left out
-        shares = logits.sub_(top).exp_()
-        sums = shares.sum(1, keepdim=True)
-        ctx.save_for_backward(wanted, vectors, shares, sums, chosen)
-        return found, sums.log() + top
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        wanted, vectors, shares, sums, chosen = ctx.saved_tensors
-        of_chosen, of_sums = gradients
-        scale = of_sums / sums.clamp(min=torch.finfo(sums.dtype).tiny)
-        if not chosen.shape[1]:  # rows are scaled where they are short
-            return (shares @ vectors).mul_(scale), shares.T @ (wanted * scale), None, None, None
-        moved = (shares * scale).scatter_add_(1, chosen, of_chosen)
-        return moved @ vectors, moved.T @ wanted, None, None, None
