@@ -88,6 +88,15 @@ def test_watching_changes_nothing(cut):
     assert values["strongest closed form"] == pytest.approx(max(told[name] for name in ("dense", "factors", "sparse")))
 
 
+def test_training_ends_where_it_is_good_enough(cut):
+    train, holdout = cut
+    config = recgan.Config(**{**QUICK, "epochs": 3, "progress": False})
+    whole = recgan_curve(config, train, holdout, "ndcg@10").points
+    some = recgan_curve(config, train, holdout, "ndcg@10", enough=whole[2]["value"]).points
+    ends = next(place for place, point in enumerate(whole) if point["value"] >= whole[2]["value"])
+    assert [point["value"] for point in some] == [point["value"] for point in whole[: ends + 1]]
+
+
 def test_who_was_there_first():
     rows = [("a", 9.0, 0.2), ("b", 5.0, 0.3), ("c", 6.0, 0.4), ("d", 7.0, 0.4)]
     points = [{"step": step, "processor": seconds, "value": value} for step, seconds, value in rows]

@@ -49,7 +49,8 @@ def measure(job: Job, path: Path) -> None:
     kind = rivals.find(job.model)
     _warm(kind)
     if kind is None:
-        curve = recgan_curve(config.changed(seed=job.seed), task.train, holdout, protocol.tuning_metric)
+        config = config.changed(seed=job.seed)
+        curve = recgan_curve(config, task.train, holdout, protocol.tuning_metric, **(job.params or {}))
     else:
         params = {**(job.params or {}), **({"seed": job.seed} if rivals.seeded(kind) else {})}
         curve = rival_curve(kind, params, task.train, holdout, protocol.tuning_metric)
@@ -81,11 +82,10 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     kept = options.settings or HERE / "settings" / f"{protocol.name}.json"
     settings = json.loads(kept.read_text(encoding="utf-8"))
     wanted = options.models or [name for name in RIVALS if name in protocol.rivals and name in settings]
-    ours = _found(options, OURS, {})
-    rows = []
-    for name in wanted:
-        chosen = settings[name]["0"]
-        rows.append(compared(name, chosen, _found(options, name, chosen["params"])["points"], ours["points"]))
+    found = {name: _found(options, name, settings[name]["0"]["params"])["points"] for name in wanted}
+    most = max(best(points)["value"] for points in found.values())
+    ours = _found(options, OURS, {"enough": most} if options.until_reached else {})
+    rows = [compared(name, settings[name]["0"], points, ours["points"]) for name, points in found.items()]
     told = {"protocol": protocol.name, "title": protocol.title, "metric": protocol.tuning_metric}
     return {**told, "users": ours["users"], "rows": rows, "recgan": ours["points"], "threads": 1}
 
@@ -148,6 +148,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="JSON file of the result; results/speed-PROTOCOL.json")
     add("--settings", type=Path, help="JSON file of the rivals' settings; settings/PROTOCOL.json")
     add("--models", type=lambda text: text.split(","), help="rivals with commas between")
+    add("--until-reached", action="store_true", help="end recgan's training where it is as good as every rival")
     add("--table", choices=["rich", "markdown"], default="rich")
     add("--quick", action="store_true", help=argparse.SUPPRESS)
     add("--here", action="store_true", help=argparse.SUPPRESS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,12 +96,21 @@ class Stopwatch:
         return np.array([time.process_time(), time.perf_counter()])
 
 
-class Curve:
-    """The points of one training, and its stopwatch, which stands while quality is measured."""
+class EnoughError(Exception):
+    """The quality that was asked for is reached."""
 
-    def __init__(self) -> None:
+
+class Curve:
+    """The points of one training, and its stopwatch, which stands while quality is measured.
+
+    Args:
+        enough: quality at which the training ends.
+    """
+
+    def __init__(self, enough: float = float("inf")) -> None:
         self.clock = Stopwatch()
         self.points: list[Point] = []
+        self.enough = enough
 
     def note(self, step: str, value: Callable[[], float], aside: float | np.ndarray = 0.0) -> float:
         """Add a point; `aside` are seconds that count for it alone."""
@@ -109,6 +118,8 @@ class Curve:
         with self.clock.paused():
             found = value()
         self.points.append({"step": step, "processor": processor, "wall": wall, "value": found})
+        if found >= self.enough:
+            raise EnoughError
         return found
 
 
@@ -150,19 +161,27 @@ def _epochs(kind: Any, params: dict[str, Any], train: pd.DataFrame, quality: Qua
     return curve
 
 
-def recgan_curve(config: recgan.Config, train: pd.DataFrame, holdout: recgan.Holdout, metric: str) -> Curve:
+def recgan_curve(
+    config: recgan.Config,
+    train: pd.DataFrame,
+    holdout: recgan.Holdout,
+    metric: str,
+    enough: float = float("inf"),
+) -> Curve:
     """Quality of recgan after the closed forms, after every epoch of the ranking phase, and with its final weights.
 
     After closed forms and ranking phase it is what would be served if training ended there: choosing the weights
     counts for these points alone. Before, it is the strongest closed form by itself; after an epoch it is the generator
-    beside that one with equal say. The game, which leaves the lists as they are, is not played.
+    beside that one with equal say. The game, which leaves the lists as they are, is not played. Training ends where
+    the quality is `enough`.
     """
-    curve = Curve()
+    curve = Curve(enough)
     with Progress(False) as progress, seeded(config.seed):
         data = strengthened(read_data(train, None, None, holdout, config), config)
         with curve.clock.paused():
             quality = Quality.of(data.users, data.items, holdout, metric)
-        Watched(curve, quality, data, config, progress, time.perf_counter()).ranked()
+        with suppress(EnoughError):
+            Watched(curve, quality, data, config, progress, time.perf_counter()).ranked()
     return curve
 
 
