@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Judge = Callable[[Tensor], Tensor]
@@ -23,8 +26,7 @@ def ranking_loss(logits: Tensor, targets: Tensor, target_mask: Tensor, weights: 
     Returns:
         A scalar in nats.
     """
-    chosen = logits.gather(1, targets) - logits.logsumexp(1, keepdim=True)  # (B, T)
-    return _user_mean(chosen, target_mask, weights)
+    return user_mean(logits.gather(1, targets) - logits.logsumexp(1, keepdim=True), target_mask, weights)
 
 
 def set_likelihood_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) -> Tensor:
@@ -68,7 +70,17 @@ def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor, weight: Ten
     return -(chosen * share).sum() / share.sum().clamp(min=1e-6)
 
 
-def _user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
+def user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean negative log probability of the targets, in which a user counts with the root of their number.
+
+    Args:
+        log_probability: of the targets, (B, T) float32.
+        mask: where a target stands, (B, T) bool.
+        weights: what every target counts, (B, T) float32; None: all alike.
+
+    Returns:
+        A scalar in nats.
+    """
     count = mask.sum(1)
     log_probability = log_probability if weights is None else log_probability * weights
     weight = user_weights(mask)
@@ -179,14 +191,37 @@ def sampled_ranking_loss(
     Returns:
         A scalar in nats.
     """
-    own = hits(targets, target_mask, pool)
-    rest = negatives.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
-    rest = rest + torch.log(torch.tensor(n_items / len(pool)))
-    return _user_mean(chosen - torch.logaddexp(chosen, rest), target_mask, weights)
+    rest = negatives.masked_fill(hits(targets, target_mask, pool), -torch.inf).logsumexp(1, keepdim=True)
+    return sampled_loss(chosen, rest, n_items / len(pool), target_mask, weights)
+
+
+def sampled_loss(
+    chosen: Tensor, rest: Tensor, often: float, target_mask: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Softmax cross-entropy against the log sum of a sample, each item of which stands for so many.
+
+    Args:
+        chosen: logits of the targets, (B, T) float32.
+        rest: log of the summed exponentials of the sample's logits, (B, 1) float32.
+        often: items of the catalogue by items of the sample.
+        target_mask: where a target stands, (B, T) bool.
+        weights: what every target counts, (B, T) float32; None: all alike.
+
+    Returns:
+        A scalar in nats.
+    """
+    return user_mean(chosen - torch.logaddexp(chosen, rest + math.log(often)), target_mask, weights)
 
 
 def hits(items: Tensor, mask: Tensor, pool: Tensor) -> Tensor:
     """Which items of a pool (P,) are among each row's own items (B, T) that stand where the mask says, (B, P) bool."""
+    own = torch.zeros(len(mask), len(pool), dtype=torch.bool, device=pool.device)
+    own[hit_places(items, mask, pool)] = True
+    return own
+
+
+def hit_places(items: Tensor, mask: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of what `hits` marks, (H,) int64 each, in no order, some perhaps more than once."""
     rows, column = mask.nonzero(as_tuple=True)
     wanted = items[rows, column]
     items, order = pool.sort()
@@ -194,6 +229,49 @@ def hits(items: Tensor, mask: Tensor, pool: Tensor) -> Tensor:
     often = torch.searchsorted(items, wanted, right=True) - first  # an item may be drawn more than once
     rows, first = rows.repeat_interleave(often), first.repeat_interleave(often)
     nth = torch.arange(len(rows), device=pool.device) - (often.cumsum(0) - often).repeat_interleave(often)
-    own = torch.zeros(len(mask), len(pool), dtype=torch.bool, device=pool.device)
-    own[rows, order[first + nth]] = True
-    return own
+    return rows, order[first + nth]
+
+
+def log_sums(
+    wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logits of chosen columns, (B, T), and the log of the summed exponentials of all logits, (B, 1).
+
+    Args:
+        wanted: (B, D) float32.
+        vectors: (P, D) float32; the logits are the inner products with these.
+        added: to the logits, (B, P) float32, without a gradient; None for nothing.
+        left_out: rows and columns that are no part of the sum.
+        chosen: columns, (B, T) int64.
+    """
+    return _LogSums.apply(wanted, vectors, added, left_out, chosen)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _LogSums(torch.autograd.Function):
+    """The logits are made once and not copied: beyond the caches some passes over them take as long as the products."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logits = wanted @ vectors.T
+        if added is not None:
+            logits += added
+        found = logits.gather(1, chosen)
+        logits[left_out] = -torch.inf
+        top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)  # where all are left out
+        shares = logits.sub_(top).exp_()
+        sums = shares.sum(1, keepdim=True)
+        ctx.save_for_backward(wanted, vectors, shares, sums, chosen)
+        return found, sums.log() + top
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        wanted, vectors, shares, sums, chosen = ctx.saved_tensors
+        of_chosen, of_sums = gradients
+        scale = of_sums / sums.clamp(min=torch.finfo(sums.dtype).tiny)
+        if not chosen.shape[1]:  # rows are scaled where they are short
+            return (shares @ vectors).mul_(scale), shares.T @ (wanted * scale), None, None, None
+        moved = (shares * scale).scatter_add_(1, chosen, of_chosen)
+        return moved @ vectors, moved.T @ wanted, None, None, None

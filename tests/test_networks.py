@@ -5,6 +5,7 @@ import torch
 
 from recgan.config import Config
 from recgan.networks import BagEncoder, Discriminator, Generator, SequenceEncoder, build_generator
+from recgan.networks.layers import unit
 
 N, D, Z = 30, 16, 4
 
@@ -138,3 +139,26 @@ def test_a_sequence_reads_the_vectors_that_it_is_compared_with():
     assert (some(ITEMS, MASK) - before).abs().amax(1)[0] > 1e-3
     with pytest.raises(TypeError, match="sequence"):
         generator("bag").states(ITEMS)
+
+
+def test_unit_vectors_and_their_gradient():
+    torch.manual_seed(0)
+    vectors = torch.randn(5, 3, dtype=torch.float64)
+    vectors[2] *= 1e-3
+    torch.testing.assert_close(unit(vectors), torch.nn.functional.normalize(vectors, dim=1))
+    torch.autograd.gradcheck(unit, (vectors.requires_grad_(),))
+    nothing = torch.zeros(1, 3, requires_grad=True)
+    unit(nothing).sum().backward()
+    assert torch.equal(unit(nothing), torch.zeros(1, 3))
+    assert torch.isfinite(nothing.grad).all()
+
+
+def test_what_stands_where_nothing_should_is_not_read():
+    encoder = BagEncoder(torch.randn(9, 4), 8, 0.0).eval()
+    items, mask = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[True, False, True], [False, False, False]])
+    short = encoder(torch.tensor([[1, 3]]), torch.ones(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(encoder(items, mask)[:1], short)
+    nobody = encoder(items, torch.zeros_like(mask))
+    torch.testing.assert_close(encoder(items, mask)[1], nobody[0])
+    nobody.sum().backward()
+    assert not encoder.embeddings.grad.any()

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recgan import losses
 from recgan.baselines.base import below_one, number_above_zero, whole_number
 from recgan.baselines.neural import Batch, Inner, Neural
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 from recgan.networks import SequenceEncoder
+from recgan.networks.layers import unit
 
 DECAY = 0.1
 """Weight decay of all tables and matrices."""
@@ -123,15 +125,19 @@ class SASRec(Neural):
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:
         items, mask = batch["items"], batch["mask"]
-        wanted, targets = self._network(items[:, :-1])[mask], items[mask]
+        wanted, targets = self._network(items[:, :-1])[mask], items[mask].unsqueeze(1)  # (tokens, D), (tokens, 1)
         table = self._network.embeddings
         if self.n_negatives is None or self.n_negatives >= len(table):
-            return functional.cross_entropy(wanted @ functional.normalize(table, dim=1).T, targets)
+            nowhere = targets[:0, 0], targets[:0, 0]
+            chosen, whole = losses.log_sums(wanted, unit(table), None, nowhere, targets)
+            return (whole - chosen).mean()
         negatives = torch.randint(len(table), (self.n_negatives,))
-        right, wrong = (functional.normalize(functional.embedding(part, table), dim=1) for part in (targets, negatives))
-        logits = (wanted @ wrong.T).masked_fill(targets[:, None] == negatives, -torch.inf)  # (tokens, n_negatives)
-        chosen: Tensor = (wanted * right).sum(1)
-        return (torch.logaddexp(logits.logsumexp(1), chosen) - chosen).mean()
+        right, wrong = (unit(functional.embedding(part, table)) for part in (targets[:, 0], negatives))
+        own = losses.hit_places(targets, torch.ones_like(targets, dtype=torch.bool), negatives)
+        _, rest = losses.log_sums(wanted, wrong, None, own, targets[:, :0])
+        chosen = (wanted * right).sum(1, keepdim=True)
+        loss: Tensor = (torch.logaddexp(rest, chosen) - chosen).mean()
+        return loss
 
     def _logits(self, histories: Histories) -> Tensor:
         items, mask = (torch.from_numpy(part) for part in histories.window(np.arange(len(histories)), self.window))

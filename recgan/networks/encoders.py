@@ -39,9 +39,10 @@ class BagEncoder(nn.Module):
         Returns:
             Conditions, (B, C) float32; an empty history gives the unconditional one.
         """
-        weights = mask.to(self.embeddings.dtype)
-        total = functional.embedding_bag(items, self.embeddings, mode="sum", per_sample_weights=weights)
-        bag = (total + self.opening) / weights.sum(1, keepdim=True).clamp(min=1.0).sqrt()
+        lengths = mask.sum(1)
+        starts = lengths.cumsum(0) - lengths
+        total = functional.embedding_bag(items[mask], self.embeddings, starts, mode="sum")
+        bag = (total + self.opening) / lengths.clamp(min=1).sqrt().unsqueeze(1)
         bag = self.dropout(bag)
         refined: Tensor = bag + self.refine(bag)
         return refined

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from recgan.config import Config
 from recgan.networks.encoders import BagEncoder, SequenceEncoder
-from recgan.networks.layers import zero_last
+from recgan.networks.layers import unit, zero_last
 
 
 class Generator(nn.Module):
@@ -59,7 +59,7 @@ class Generator(nn.Module):
 
     def item_vectors(self) -> Tensor:
         """Unit item vectors, (N, D) float32."""
-        return functional.normalize(self.vectors, dim=1)
+        return unit(self.vectors)
 
     def centred_vectors(self) -> Tensor:
         """Unit item vectors after their mean is taken out, (N, D) float32: what items have in common tells nothing."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
@@ -54,6 +57,28 @@ class Dropout(nn.Module):
         words = torch.empty(values.numel() // 8 + 1, dtype=torch.int64, device=values.device).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: values.numel()].view(values.shape) >= self.dropped
         return values * (kept * (256 / (256 - self.dropped)))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., D) over their lengths; the gradient, which can be had once only, takes a third of torch's time."""
+    return _Unit.apply(vectors)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Unit(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp_(min=1e-12)
+        found: Tensor = vectors / length
+        ctx.save_for_backward(found, length)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        found, length = ctx.saved_tensors
+        along = (gradient * found).sum(-1, keepdim=True)
+        across: Tensor = torch.addcmul(gradient, found, along, value=-1.0)
+        return across.div_(length)
 
 
 def small(*shape: int) -> Tensor:

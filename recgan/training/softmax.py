@@ -64,17 +64,19 @@ class RankingLoss(nn.Module):
         pool: Tensor | None,
     ) -> Tensor:
         vectors = self.generator.item_vectors()
+        fashion = self._fashion(when, pool)
         if pool is None:
-            logits = self.in_fashion(wanted @ vectors.T, when)
-            return losses.ranking_loss(without_history(logits, batch), targets, mask, weights)
+            chosen, whole = losses.log_sums(wanted, vectors, fashion, _history(batch), targets)
+            return losses.user_mean(chosen - whole, mask, weights)
         rows, columns = mask.nonzero(as_tuple=True)
-        items = targets[rows, columns]
-        values = (wanted[rows] * vectors[items]).sum(-1)  # only where a target stands: histories differ in length
+        items = targets[rows, columns]  # only where a target stands: histories differ in length
+        values = (wanted.index_select(0, rows) * vectors.index_select(0, items)).sum(-1)
         if when is not None and self.trend is not None:
             values = values + self.trend[when[rows], items]
         chosen = values.new_zeros(mask.shape).index_put((rows, columns), values)  # (B, T)
-        rest = self.in_fashion(wanted @ vectors[pool].T, when, pool)
-        return losses.sampled_ranking_loss(chosen, rest, targets, mask, pool, self.n_items, weights)
+        own = losses.hit_places(targets, mask, pool)
+        _, rest = losses.log_sums(wanted, vectors.index_select(0, pool), fashion, own, targets[:, :0])
+        return losses.sampled_loss(chosen, rest, self.n_items / len(pool), mask, weights)
 
     def negatives(self, device: torch.device, luck: torch.Generator) -> Tensor | None:
         """A sample of the catalogue, (P,) int64, or None for all of it."""
@@ -84,9 +86,13 @@ class RankingLoss(nn.Module):
 
     def in_fashion(self, logits: Tensor, when: Tensor | None, pool: Tensor | None = None) -> Tensor:
         """Logits (B, N), or (B, P) of a pool, with the log popularity of their time."""
+        added = self._fashion(when, pool)
+        return logits if added is None else logits + added
+
+    def _fashion(self, when: Tensor | None, pool: Tensor | None) -> Tensor | None:
         if when is None or self.trend is None:
-            return logits
-        return logits + (self.trend if pool is None else self.trend[:, pool])[when]
+            return None
+        return (self.trend if pool is None else self.trend[:, pool])[when]
 
     def by_rows(self, batch: Batch, pool: Tensor, team: Team) -> tuple[Tensor, dict[str, Rows]]:
         """The loss of a batch as a function of the rows that it reads, so that nothing of the size of N is made.
@@ -130,10 +136,14 @@ def _renumbered(parts: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
     return rows, places.split([len(part) for part in parts])
 
 
-def without_history(logits: Tensor, batch: Batch | None) -> Tensor:
+def without_history(logits: Tensor, batch: Batch) -> Tensor:
     """The condition's own items are no candidates: (B, N) with those set to a large negative value."""
+    return logits.index_put(_history(batch), torch.full((1,), UNREACHABLE, device=logits.device))
+
+
+def _history(batch: Batch | None) -> tuple[Tensor, Tensor]:
+    """Rows and items of all conditions; none where there is no batch of them."""
     if batch is None:
-        return logits
-    rows = torch.arange(len(logits), device=logits.device).unsqueeze(1).expand_as(batch["items"])[batch["mask"]]
-    value = torch.full((1,), UNREACHABLE, device=logits.device)
-    return logits.index_put((rows, batch["items"][batch["mask"]]), value)
+        return torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64)
+    rows, places = batch["mask"].nonzero(as_tuple=True)
+    return rows, batch["items"][rows, places]

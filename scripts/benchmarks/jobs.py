@@ -114,10 +114,12 @@ def sources(model: str) -> list[Path]:
 
 
 def _imported(path: Path) -> Iterator[Path]:
-    """The networks and the modules of the baselines that another one imports, but for the search over a grid."""
+    """The networks, losses and modules of the baselines that another one imports, but for the search over a grid."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "recgan.networks":
             yield from (PACKAGE / "networks").glob("*.py")
+        elif isinstance(node, ast.ImportFrom) and node.module == "recgan":
+            yield from (file for file in (PACKAGE / f"{alias.name}.py" for alias in node.names) if file.exists())
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recgan.baselines"):
             names = [*(node.module or "").split(".")[2:], *(alias.name for alias in node.names)]
             files = (PACKAGE / "baselines" / f"{name}.py" for name in names if name != "tuning")
