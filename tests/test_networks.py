@@ -25,6 +25,15 @@ ITEMS = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8], [0, 0, 0, 0, 0]])
 MASK = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], dtype=torch.bool)
 
 
+def test_the_blocks_of_a_trained_encoder_are_counted_in_its_weights():
+    config = Config(embedding_dim=D, hidden_dim=32, noise_dim=Z)
+    deep = build_generator(config, "sequence", {"vectors": torch.randn(N, D)}, window=8, layers=2)
+    again = build_generator(config, "sequence", deep.state_dict())
+    assert len(again.encoder.blocks) == 2
+    torch.testing.assert_close(again(ITEMS, MASK), deep(ITEMS, MASK), rtol=0, atol=0)
+    assert len(generator("sequence").encoder.blocks) == 1
+
+
 def test_a_new_generator_is_deterministic(some):
     condition = some.condition(ITEMS, MASK)
     draws = some.wanted(condition, torch.randn(6, Z))

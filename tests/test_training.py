@@ -336,6 +336,12 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
     assert (bag.window, bag.full_softmax) == (1000, True)
     assert 20 <= sequence.window <= 200
     assert sequence.learning_rate > bag.learning_rate
+    assert (sequence.dropout, sequence.layers) == (0.5, 1)
+    events = 300 * histories.n_items
+    dense = Histories(np.array([0, events]), np.arange(events) % N, N, np.arange(float(events)))
+    assert plan(Config(), dense, "sequence").dropout == pytest.approx(0.5 * (20 / 300) ** (1 / 3), abs=1e-3)
+    many = Histories(np.array([0, 10**6]), np.arange(10**6) % N, N, np.arange(1e6))
+    assert (plan(Config(), many, "sequence").layers, plan(Config(), many, "bag").layers) == (2, 1)
     large = dataclasses.replace(histories, n_items=10**8)
     assert not plan(Config(), large, "bag").full_softmax
     said = {
@@ -346,7 +352,7 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
         "weight_decay": 0.3,
         "full_softmax_items": 5,
     }
-    assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 0, 0.5, 0.3, False)
+    assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False)
 
 
 def test_the_rate_falls_with_the_steps_or_with_the_time(histories):

@@ -102,7 +102,7 @@ class Generator(nn.Module):
 
 
 def build_generator(
-    config: Config, kind: str, start: Mapping[str, Tensor], *, window: int = 0, dropout: float = 0.0
+    config: Config, kind: str, start: Mapping[str, Tensor], *, window: int = 0, dropout: float = 0.0, layers: int = 1
 ) -> Generator:
     """A generator of the shape that the settings say.
 
@@ -112,6 +112,7 @@ def build_generator(
         start: all weights of a trained generator, or only "vectors", (N, D), of a new one.
         window: most history items of a sequence encoder; read from the weights of a trained one.
         dropout: of the encoder.
+        layers: blocks of a sequence encoder; counted in the weights of a trained one.
 
     Returns:
         The generator, in evaluation mode.
@@ -127,7 +128,8 @@ def build_generator(
             encoder = BagEncoder(vectors, config.hidden_dim, dropout)
         else:
             heads = max(head for head in (4, 2, 1) if (width % head == 0 and head <= width // 32) or head == 1)
-            encoder = SequenceEncoder(width, length, heads, dropout)
+            numbers = {name.split(".")[2] for name in start if name.startswith("encoder.blocks.")}
+            encoder = SequenceEncoder(width, length, heads, dropout, len(numbers) or layers)
         sizes = {"condition_dim": width, "noise_dim": config.noise_dim, "hidden": config.hidden_dim}
         generator = Generator(encoder, vectors, **sizes)
     if trained:

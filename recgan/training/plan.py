@@ -15,6 +15,12 @@ Value = TypeVar("Value", int, float)
 FULL_LOGITS = 1_300_000_000
 """Most logits of one epoch with the softmax over every item; above, negatives are sampled."""
 
+FREQUENT = 20.0
+"""Events an item from which on a sequence encoder is in less danger to learn by heart."""
+
+MANY_EVENTS = 400_000
+"""Events in order from which on a second block of the encoder pays."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -24,6 +30,7 @@ class Plan:
         encoder: "bag" or "sequence".
         window: most history items that the encoder reads.
         dropout: of the encoder.
+        layers: blocks of a sequence encoder.
         epochs: most epochs of the ranking phase.
         learning_rate: of the generator.
         weight_decay: of the generator.
@@ -33,6 +40,7 @@ class Plan:
     encoder: str
     window: int
     dropout: float
+    layers: int
     epochs: int
     learning_rate: float
     weight_decay: float
@@ -59,7 +67,8 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     return Plan(
         encoder=encoder,
         window=window,
-        dropout=_or(config.dropout, 0.5 if ordered else 0.3),
+        dropout=_or(config.dropout, _sequence_dropout(histories) if ordered else 0.3),
+        layers=2 if ordered and predictions > MANY_EVENTS else 1,
         epochs=_or(config.epochs, 12 if ordered else 50),
         learning_rate=_or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories))),
         weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
@@ -69,6 +78,12 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
 
 def _or(value: Value | None, default: Value) -> Value:
     return default if value is None else value
+
+
+def _sequence_dropout(histories: Histories) -> float:
+    """A half up to FREQUENT events an item, falling with their third root."""
+    rarity = min(1.0, FREQUENT * histories.n_items / max(1, len(histories.items)))
+    return round(0.5 * math.cbrt(rarity), 3)
 
 
 def _bag_rate(n_users: int) -> float:

@@ -174,7 +174,8 @@ class Run:
             kind = "sequence" if data.histories.ordered and strongest == "sparse" else "bag"
         made = plan(config, data.streamed, kind)
         vectors = torch.from_numpy(_start_vectors(kind, forms, config))
-        generator = build_generator(config, kind, {"vectors": vectors}, window=made.window, dropout=made.dropout)
+        shape: dict[str, Any] = {name: getattr(made, name) for name in ("window", "dropout", "layers")}
+        generator = build_generator(config, kind, {"vectors": vectors}, **shape)
         random = np.random.default_rng([config.seed, 1])
         noise = random.standard_normal((config.n_draws, config.noise_dim)).astype(np.float32)
         self.report |= {

@@ -219,7 +219,9 @@ def _batches(histories: Histories, made: Plan, config: recgan.Config) -> Sequenc
 def _module(laps: Laps, histories: Histories, made: Plan, config: recgan.Config, steps: int) -> Profiled:
     vectors = torch.nn.functional.normalize(torch.randn(histories.n_items, config.embedding_dim), dim=1)
     start = {"vectors": vectors}
-    generator = build_generator(config, made.encoder, start, window=made.window, dropout=made.dropout)
+    generator = build_generator(
+        config, made.encoder, start, window=made.window, dropout=made.dropout, layers=made.layers
+    )
     rates = {"learning_rate": made.learning_rate, "weight_decay": made.weight_decay}
     plan_of = {"n_steps": WARM + steps, "full_softmax": made.full_softmax}
     return Profiled(laps, generator, None, config, phase="ranking", **rates, **plan_of)
