@@ -168,7 +168,7 @@ class Histories:
         Returns:
             User numbers of every group, from short histories to long ones.
         """
-        lengths = np.minimum(self.lengths[users], window)
+        lengths = np.minimum(self.offsets[users + 1] - self.offsets[users], window)
         order = np.argsort(lengths, kind="stable")
         users, lengths = users[order], lengths[order]
         groups, start = [], 0
@@ -308,7 +308,7 @@ class Histories:
 
     def _places(self, users: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the newest items of some users, and where there is one, (B, L) each."""
-        kept = np.minimum(self.lengths[users], length)
+        kept = np.minimum(self.offsets[users + 1] - self.offsets[users], length)
         column = np.arange(max(1, int(kept.max(initial=0))))
         return (self.offsets[users + 1] - kept)[:, None] + column, column < kept[:, None]
 
