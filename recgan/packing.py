@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pandas as pd
 from recgan.errors import DataError
 from recgan.histories import Histories, Strength, offsets_of, ordered_and_weighed, slices
 from recgan.interactions import by_taste, checked
-from recgan.parquet import is_parquet, names_in, parquet_files, portions, row_count
+from recgan.parquet import exists, is_parquet, names_in, parquet_files, portions, row_count
 from recgan.schema import ITEM, TIMESTAMP, USER, Problems
 from recgan.tables import INTERACTION_COLUMNS, FileProblems, canonical_names, without_codes
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -48,12 +48,12 @@ class Packed:
 
 def rows_on_disk(source: Any) -> int:
     """Rows of a Parquet file or a folder of them; 0 for everything else, which is read into memory anyway."""
-    if not isinstance(source, str | PathLike) or not Path(source).exists() or not is_parquet(Path(source)):
+    if not isinstance(source, str | os.PathLike) or not exists(Path(source)) or not is_parquet(Path(source)):
         return 0
     return row_count(parquet_files(Path(source)))
 
 
-def packed(path: str | PathLike[str]) -> Packed:
+def packed(path: str | os.PathLike[str]) -> Packed:
     """Read interactions as `read_interactions` does, of several rows of a pair the latest one, but leave them on disk.
 
     The files may be in any order, and the rows in them; it is faster where a user's rows stand together. What memory
@@ -82,8 +82,9 @@ def packed(path: str | PathLike[str]) -> Packed:
         items, place = Vocabulary(items.ids(kept), ITEM), np.full(len(items), UNKNOWN, np.int64)
         place[kept] = np.arange(len(kept))
         liked = _renumbered(liked, place, len(kept))
-        disliked = _renumbered(disliked.part(place[disliked.items] != UNKNOWN), place, len(kept))
-    return Packed(users, items, liked, disliked if len(disliked.items) else None)
+        known = disliked and disliked.part(place[disliked.items] != UNKNOWN)
+        disliked = known and _renumbered(known, place, len(kept))
+    return Packed(users, items, liked, disliked if disliked is not None and len(disliked.items) else None)
 
 
 def without(histories: Histories, gone: Histories, until: float) -> Histories:
@@ -127,10 +128,19 @@ def _scratch() -> Iterator[Path]:
 
 
 def _array(folder: Path, name: str, kind: Any, n_rows: int) -> np.ndarray:
-    """An array on disk, (rows,)."""
+    """An array on disk, (rows,), all of whose room is there."""
     if not n_rows:
         return np.empty(0, kind)
-    return np.asarray(np.memmap(folder / name, kind, "w+", shape=(n_rows,)))
+    path, size = folder / name, n_rows * np.dtype(kind).itemsize
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):  # else a full disk ends the process when a page is written
+                os.posix_fallocate(file.fileno(), 0, size)
+            file.truncate(size)
+    except OSError as error:
+        told = f"{folder.parent}: cannot hold {size / 2**30:.1f} GiB of rows ({error.strerror})"
+        raise DataError(f"{told}; make room, or set TMPDIR to a folder on a larger disk") from error
+    return np.asarray(np.memmap(path, kind, "r+", shape=(n_rows,)))
 
 
 def _number_type(n: int) -> type[np.signedinteger[Any]]:
@@ -239,21 +249,22 @@ class _Rows:
         offsets = offsets_of(counts)
         return cls(offsets, _grouped(columns, offsets, folder), len(items), clock)
 
-    def sorted(self, folder: Path) -> tuple[Histories, Histories]:
-        """What everybody likes and dislikes, oldest first, of every pair the latest row."""
+    def sorted(self, folder: Path) -> tuple[Histories, Histories | None]:
+        """What everybody likes and dislikes, oldest first, of every pair the latest row; None without weights."""
         raw = Histories(self.offsets, **self._named())
-        liked, disliked = (_Table.like(raw, folder, name) for name in ("liked", "disliked"))
+        liked = _Table.like(raw, folder, "liked")
+        disliked = None if raw.weights is None else _Table.like(raw, folder, "disliked")
         for users in _portions(self.offsets):
             some = raw.take(users)
             some = some.part(some.items != UNKNOWN)
             some = some if some.times is None else some.part(np.lexsort((some.times, some.rows)))
-            last = ~pd.Series(_pairs(some)).duplicated(keep="last").to_numpy()
-            some = some.part(last)
+            some = some.part(~pd.Series(_pairs(some)).duplicated(keep="last").to_numpy())
             likes = np.ones(len(some.items), bool) if some.weights is None else some.weights > 0
             liked.append(some.part(likes))
-            disliked.append(some.part(~likes))
-        hated = disliked.histories(self.n_items, self.clock)
-        return liked.histories(self.n_items, self.clock), Histories(hated.offsets, hated.items, self.n_items)
+            if disliked is not None:
+                disliked.append(some.part(~likes))
+        hated = None if disliked is None else disliked.histories(self.n_items, clock=False)
+        return liked.histories(self.n_items, self.clock), hated and replace(hated, times=None, weights=None)
 
     def _named(self) -> dict[str, Any]:
         found = {"items": self.columns["item"], "n_items": self.n_items, "clock": self.clock}

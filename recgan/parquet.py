@@ -18,6 +18,14 @@ PART = re.compile(r"(\d+)-of-(\d+)$")
 UNREADABLE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder."""
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def is_parquet(path: Path) -> bool:
     """Whether a path is a Parquet file by its name, or a folder."""
     return path.is_dir() or path.suffix.lower() in SUFFIXES

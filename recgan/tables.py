@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 from recgan.errors import ConfigError, DataError
 from recgan.foreign import Source as Source
 from recgan.foreign import as_frame
-from recgan.parquet import UNREADABLE, is_parquet, read_parquet, unreadable
+from recgan.parquet import UNREADABLE, exists, is_parquet, read_parquet, unreadable
 from recgan.remote import Place, fetched, is_url
 from recgan.schema import (
     CATEGORIES,
@@ -207,7 +207,7 @@ def _read_place(
 
 def _read_path(path: Path) -> tuple[pa.Table, Problems]:
     kind = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
-    if not _exists(path):
+    if not exists(path):
         raise DataError(f"{str(path)[:300]}: there is no such file or folder")
     if not is_parquet(path) and kind.lower() not in DELIMITERS:
         raise DataError(f"{path}: unknown kind of file; use .csv, .tsv (either also .gz), .parquet or a folder of them")
@@ -218,13 +218,6 @@ def _read_path(path: Path) -> tuple[pa.Table, Problems]:
         return _read_csv(path, DELIMITERS[kind.lower()])
     except (*UNREADABLE, csv.Error) as error:
         raise unreadable(path, error) from error
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -251,3 +253,16 @@ def test_one_user_larger_than_a_portion(tmp_path):
     found = packing.packed(written(rows, tmp_path / "log", 2)).liked
     assert found.lengths.tolist() == [1, 50, 2]
     assert found.of(1).tolist() == list(range(50))
+
+
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, frame, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder, scratch = written(frame, tmp_path / "log", 2), tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"scratch: cannot hold 0\.0 GiB of rows \(No space left .*set TMPDIR"):
+        packing.packed(folder)
+    assert not list(scratch.iterdir())
