@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from planted import planted
 
 import recgan
-from recgan import histories, packing
+from recgan import packing
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories, Strength, fingerprint, tastes
+from recgan.histories import rows as portioned
 from recgan.interactions import by_taste, read_interactions
 from recgan.vocabulary import Vocabulary
 
@@ -28,7 +29,7 @@ WORDS = [f"film {n:03}" for n in range(40)]
 
 @pytest.fixture(autouse=True)
 def tiny_portions(monkeypatch):
-    for module, name, value in ((packing, "ROWS", 7), (packing, "SORTED", 11), (histories, "PORTION", 5)):
+    for module, name, value in ((packing, "ROWS", 7), (packing, "SORTED", 11), (portioned, "PORTION", 5)):
         monkeypatch.setattr(module, name, value)
 
 

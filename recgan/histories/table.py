@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from recgan.interactions import by_taste
-from recgan.schema import ITEM, TIMESTAMP, USER, WEIGHT, order_column
+from recgan.histories.rows import Strength, offsets_of, ordered_and_weighed, slices
+from recgan.schema import ITEM, TIMESTAMP, USER
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 if TYPE_CHECKING:
@@ -18,29 +17,6 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 """Seconds."""
-PORTION = 1 << 22
-"""Rows of a large table that are read at once."""
-
-
-@dataclass(frozen=True)
-class Strength:
-    """What the weight of an event is worth: `(weight / mean) ** power`, one rule for all that learns from it.
-
-    Args:
-        mean: weight of the usual training event, above 0.
-        power: chosen on validation; at 0 all events are worth the same.
-
-    Example:
-        >>> Strength(mean=2.0, power=0.5).of(np.array([2.0, 8.0]))
-        array([1., 2.], dtype=float32)
-    """
-
-    mean: float = 1.0
-    power: float = 0.0
-
-    def of(self, weights: np.ndarray) -> np.ndarray:
-        """Strengths of positive weights, (rows,) float32."""
-        return np.asarray((weights / self.mean) ** self.power, np.float32)
 
 
 @dataclass(frozen=True)
@@ -320,44 +296,3 @@ def weights_of_both(first: Histories, second: Histories) -> np.ndarray | None:
     return np.concatenate(
         [np.ones(len(one.items), np.float32) if one.weights is None else one.weights for one in (first, second)]
     )
-
-
-def tastes(frame: pd.DataFrame, users: Vocabulary, items: Vocabulary) -> tuple[Histories, Histories | None]:
-    """Histories of what the users like, and of what they dislike; None where nobody dislikes a known item."""
-    liked, disliked = by_taste(frame)
-    refused = Histories.from_frame(disliked[[USER, ITEM]], users, items) if len(disliked) else None
-    return Histories.from_frame(liked, users, items), refused if refused is not None and len(refused.items) else None
-
-
-def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Where pieces of these lengths begin and end when they stand one behind the other, (U + 1,) int64."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
-
-
-def slices(n_rows: int) -> list[slice]:
-    """Slices of so many rows, each of which can be held in memory whatever lies on disk."""
-    return [slice(start, min(start + PORTION, n_rows)) for start in range(0, n_rows, PORTION)]
-
-
-def ordered_and_weighed(frame: pd.DataFrame) -> tuple[str | None, np.ndarray | None, np.ndarray | None]:
-    """The column that orders the rows of a frame, its values, float64, and the weights, float32; None where missing."""
-    column = order_column(frame)
-    times = None if column is None else frame[column].to_numpy(np.float64)
-    return column, times, frame[WEIGHT].to_numpy(np.float32) if WEIGHT in frame.columns else None
-
-
-def fingerprint(histories: Histories) -> dict[str, Any]:
-    """Sizes of some histories and a hash of their content; JSON values."""
-    content = hashlib.sha256(histories.offsets.tobytes())
-    for some in slices(len(histories.items)):
-        content.update(histories.items[some].astype(np.int64, copy=False).tobytes())
-    digest = content.hexdigest()
-    return {
-        "users": len(histories),
-        "items": histories.n_items,
-        "interactions": len(histories.items),
-        "ordered": histories.ordered,
-        "sha256": digest,
-    }
