@@ -9,7 +9,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
 import engines
 import memory
-import near
 import rules_and_workers
 
 
@@ -26,17 +25,6 @@ def test_known_users_get_lists_of_their_own():
     assert found["rows"] == 180
     assert 0 < found["written"] < 1
     assert found["peak"] >= found["beyond"] >= 0
-
-
-def test_an_approximate_search_is_measured(monkeypatch):
-    monkeypatch.setattr(near, "USERS", 60)
-    monkeypatch.setattr(near, "ASKED", 40)
-    monkeypatch.setattr(near, "ROUNDS", 1)
-    found = near.measured(3000, 8, "ivf", 0.9)
-    assert found["told"]["recall"] > 0.8
-    assert 0.8 < found["same"] <= 1.0
-    assert min(found["rates"]) > 0
-    assert near.row(3000, "ivf", found)[:2] == ["3,000", "ivf"]
 
 
 def test_rules_and_workers_from_a_model_to_a_table(capsys, monkeypatch):

@@ -250,7 +250,7 @@ def ratio(results: dict[str, dict[str, Any]], one: str, other: str) -> float | N
 def code() -> str:
     """Hash of the code that is measured, and of this file."""
     digest = hashlib.sha256()
-    for path in sorted([*(PACKAGE / "ranking").glob("*.py"), PACKAGE / "histories.py", Path(__file__)]):
+    for path in sorted([*(PACKAGE / "ranking").glob("*.py"), *(PACKAGE / "histories").glob("*.py"), Path(__file__)]):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
