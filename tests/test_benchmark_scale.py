@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts" / "benchmarks"))
 
+import packing_rows
 import scale
 from measuring import QUICK
 from planting import NOISE, STAY, Planted, held_out
@@ -80,3 +81,11 @@ def test_sizes_are_trained_once_and_told(tmp_path, capsys):
     assert {"reading", "closed forms", "ranking phase"} <= set(first["runs"][0]["stages"])
     assert scale.main(call) == 0
     assert json.loads(out.read_text())["runs"] == first["runs"]
+
+
+def test_both_ways_of_reading_find_the_same_rows(capsys):
+    assert packing_rows.main(["--rows", "3000", "--users", "200", "--items", "50", "--table", "markdown"]) == 0
+    cells = [line.split("|") for line in capsys.readouterr().out.splitlines() if "packed" in line or "memory" in line]
+    assert len(cells) == 4
+    assert cells[0][3] == cells[1][3]
+    assert cells[2][3] == cells[3][3]

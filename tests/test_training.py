@@ -341,7 +341,7 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
     dense = Histories(np.array([0, events]), np.arange(events) % N, N, np.arange(float(events)))
     assert plan(Config(), dense, "sequence").dropout == pytest.approx(0.5 * (20 / 300) ** (1 / 3), abs=1e-3)
     many = Histories(np.array([0, 10**6]), np.arange(10**6) % N, N, np.arange(1e6))
-    assert (plan(Config(), many, "sequence").layers, plan(Config(), many, "bag").layers) == (2, 1)
+    assert (plan(Config(), many, "sequence").layers, plan(Config(), many, "bag").layers) == (3, 1)
     large = dataclasses.replace(histories, n_items=10**8)
     assert not plan(Config(), large, "bag").full_softmax
     said = {

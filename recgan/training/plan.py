@@ -19,7 +19,7 @@ FREQUENT = 20.0
 """Events an item from which on a sequence encoder is in less danger to learn by heart."""
 
 MANY_EVENTS = 400_000
-"""Events in order from which on a second block of the encoder pays."""
+"""Events in order from which on further blocks of the encoder pay."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         encoder=encoder,
         window=window,
         dropout=_or(config.dropout, _sequence_dropout(histories) if ordered else 0.3),
-        layers=2 if ordered and predictions > MANY_EVENTS else 1,
+        layers=3 if ordered and predictions > MANY_EVENTS else 1,
         epochs=_or(config.epochs, 12 if ordered else 50),
         learning_rate=_or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories))),
         weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
