@@ -71,11 +71,12 @@ def packed(path: str | os.PathLike[str]) -> Packed:
             names the file and the rows.
     """
     files = parquet_files(Path(path))
-    if not row_count(files):
+    n_rows = row_count(files)
+    if not n_rows:
         raise DataError(f"{path}: the table has no rows")
     users, items = _ids(files)
     with _scratch() as folder:
-        rows = _Rows.of(files, users, items, folder)
+        rows = _Rows.of(files, n_rows, users, items, folder)
         liked, disliked = rows.sorted(folder)
     kept = np.flatnonzero(liked.counts())
     if len(kept) < len(items):  # of some items every liked row was overridden by a later dislike
@@ -99,7 +100,7 @@ def without(histories: Histories, gone: Histories, until: float) -> Histories:
         kept = _Table.like(histories, folder, "kept")
         for users in _portions(histories.offsets):
             some = histories.take(users)
-            there = ~np.isin(some.rows * some.n_items + some.items, _pairs(gone.take(users)))
+            there = ~np.isin(some.pairs, gone.take(users).pairs)
             if some.times is not None:
                 there &= some.times < until
             kept.append(some.part(there))
@@ -155,10 +156,6 @@ def _portions(offsets: np.ndarray) -> Iterator[np.ndarray]:
         last = min(max(last, first + 1), len(offsets) - 1)
         yield np.arange(first, last)
         first = last
-
-
-def _pairs(histories: Histories) -> np.ndarray:
-    return np.asarray(histories.rows * histories.n_items + histories.items)
 
 
 def _renumbered(histories: Histories, place: np.ndarray, n_items: int) -> Histories:
@@ -229,8 +226,8 @@ class _Rows:
     clock: bool
 
     @classmethod
-    def of(cls, files: list[Path], users: Vocabulary, items: Vocabulary, folder: Path) -> _Rows:
-        n_rows, place, clock = row_count(files), 0, False
+    def of(cls, files: list[Path], n_rows: int, users: Vocabulary, items: Vocabulary, folder: Path) -> _Rows:
+        place, clock = 0, False
         columns: dict[str, np.ndarray] = {}
         counts = np.zeros(len(users), np.int64)
         for frame in _frames(files):
@@ -258,7 +255,7 @@ class _Rows:
             some = raw.take(users)
             some = some.part(some.items != UNKNOWN)
             some = some if some.times is None else some.part(np.lexsort((some.times, some.rows)))
-            some = some.part(~pd.Series(_pairs(some)).duplicated(keep="last").to_numpy())
+            some = some.part(~pd.Series(some.pairs).duplicated(keep="last").to_numpy())
             likes = np.ones(len(some.items), bool) if some.weights is None else some.weights > 0
             liked.append(some.part(likes))
             if disliked is not None:

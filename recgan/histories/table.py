@@ -102,6 +102,11 @@ class Histories:
         return np.repeat(np.arange(len(self)), self.lengths)
 
     @property
+    def pairs(self) -> np.ndarray:
+        """One number for the user and item of every row, (rows,) int64."""
+        return np.asarray(self.rows * self.n_items + self.items)
+
+    @property
     def places(self) -> np.ndarray:
         """Place of every row in its user's history, from 0 for the oldest, (rows,) int64."""
         return np.asarray(np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths))
@@ -213,7 +218,7 @@ class Histories:
     def holds(self, numbers: np.ndarray) -> np.ndarray:
         """Which items stand in their user's history: item numbers (U, K) int64, negative for none -> (U, K) bool."""
         wanted = np.arange(len(self))[:, None] * self.n_items + numbers
-        return np.isin(wanted, self.rows * self.n_items + self.items) & (numbers >= 0)
+        return np.isin(wanted, self.pairs) & (numbers >= 0)
 
     def matrix(self) -> csr_matrix:
         """The users' items as ones, (U, N) float32; an item that stands twice counts once."""

@@ -74,7 +74,7 @@ class SparseRows:
         if self.decay == 1.0:
             return histories.weighted()
         age = np.repeat(histories.offsets[1:], histories.lengths) - 1 - np.arange(len(histories.items))
-        keys = histories.rows * histories.n_items + histories.items
+        keys = histories.pairs
         newest = np.zeros(len(keys), bool)
         newest[len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]] = True
         weights = self.weight(age[newest])

@@ -124,7 +124,7 @@ def _first(found: Pulls, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _distinct(histories: Histories) -> Histories:
     """The histories with every item once, where it is newest."""
-    keys = (histories.rows * histories.n_items + histories.items)[::-1]
+    keys = histories.pairs[::-1]
     newest = np.zeros(len(keys), bool)
     newest[len(keys) - 1 - np.unique(keys, return_index=True)[1]] = True
     return histories if newest.all() else histories.part(newest)

@@ -103,7 +103,7 @@ def _holding(taken: np.ndarray, share: float = 0.5) -> int:
 def _repeats(model: Recommender, catalogue: Catalogue) -> list[tuple[str, str]]:
     """Pairs, titles and histories that are there more than once."""
     histories = model._histories
-    pairs = len(histories.items) - len(np.unique(histories.rows * histories.n_items + histories.items))
+    pairs = len(histories.items) - len(np.unique(histories.pairs))
     names = pd.Series(catalogue.names)
     titles = int(names.duplicated(keep=False).sum())
     contents = [np.sort(histories.of(int(user))).tobytes() for user in np.flatnonzero(histories.lengths)]

@@ -57,7 +57,7 @@ def apply_policy(audience: Audience, on_unknown: str) -> Audience:
 def telling(audience: Audience, said: Statement) -> Audience:
     """The users with the items that they say to like behind their histories; who says something is not unknown."""
     own, liked = audience.histories, said.liked
-    new = ~np.isin(liked.rows * liked.n_items + liked.items, own.rows * own.n_items + own.items)
+    new = ~np.isin(liked.pairs, own.pairs)
     histories = own.joined(liked.part(new)) if new.any() else own
     return replace(audience, histories=histories, fallback=audience.fallback & ~said.told, said=said)
 

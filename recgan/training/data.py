@@ -118,13 +118,14 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
     user_table = None if users is None else _same_ids(read_users(users), table.users, USER, "users")
     some, drawn = _sampled(table, config) if large else (table, np.arange(len(table.users)))
     profiles = user_profiles(user_table, table.users.all_ids)
+    own = profiles[drawn]
     whole, disliked = some.liked, some.disliked
     if whole.weights is not None and np.ptp(whole.weights) == 0.0:
         whole = whole.strengthened(Strength())
     least = 0.0 if whole.weights is None else float(whole.weights.mean())
     kept = whole
     if validation is None:
-        kept, inner = _carved(whole, disliked, profiles[drawn], least, config)
+        kept, inner = _carved(whole, disliked, own, least, config)
     else:
 
         def profiles_of(ids: pd.Series) -> np.ndarray:
@@ -132,7 +133,7 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
 
         limits = config.metric, config.max_validation_users, config.seed, least
         inner = from_holdout(validation, table.items, profiles_of, *limits)
-    known = some.users, table.items, kept, profiles[drawn], item_table
+    known = some.users, table.items, kept, own, item_table
     data = Data(*known, inner, whole, disliked, others=others)
     return replace(data, everyone=_everyone(table, profiles, data, drawn)) if large else data
 
@@ -157,7 +158,7 @@ def _everyone(table: Packed, profiles: np.ndarray, data: Data, drawn: np.ndarray
     """All users, of whom nothing is streamed that was hidden from those who are drawn."""
     whole, kept, streamed = data.whole, data.histories, table.liked
     if len(kept.items) < len(whole.items):
-        gone, until = whole.part(~np.isin(*(one.rows * one.n_items + one.items for one in (whole, kept)))), np.inf
+        gone, until = whole.part(~np.isin(whole.pairs, kept.pairs)), np.inf
         if whole.clock and kept.newest < gone.oldest:  # what came after a moment is hidden
             until = gone.oldest
         streamed = without(table.liked, gone.spread(drawn, len(table.users)), until)

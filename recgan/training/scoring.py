@@ -162,4 +162,4 @@ class _Same:
 
 def _held(table: Histories, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Which of some pairs stand in a table, (P,) bool."""
-    return np.isin(rows * table.n_items + items, table.rows * table.n_items + table.items)
+    return np.isin(rows * table.n_items + items, table.pairs)
