@@ -75,7 +75,7 @@ class Config(BaseModel):
     encoder: Literal["auto", "bag", "sequence"] = "auto"
     window: int | None = Field(None, ge=1, le=100_000)
     epochs: int | None = Field(None, ge=0, le=100_000)
-    patience: int = Field(10, ge=1)
+    patience: int = Field(15, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0.0, le=1.0)
     discriminator_learning_rate: float = Field(1e-3, gt=0.0, le=1.0)

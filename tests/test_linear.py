@@ -33,6 +33,20 @@ def test_ease_equals_the_textbook(histories, regularisation):
     np.testing.assert_allclose(block.scores(histories)[unseen], (x @ weights)[unseen], atol=2e-5)
 
 
+@pytest.mark.parametrize(("user_power", "growth"), [(0.5, 0.0), (0.0, 0.7), (1.0, 2.0)])
+def test_ease_equals_the_textbook_with_uneven_users_and_items(histories, user_power, growth):
+    x = histories.matrix().toarray().astype(np.float64)
+    gram = x.T @ (x / np.maximum(x.sum(1, keepdims=True), 1.0) ** user_power)
+    degrees = np.diag(gram)
+    inverse = np.linalg.inv(gram + 5.0 * np.diag(1.0 + growth * degrees / degrees.mean()))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    parts = linear.spectrum(histories, user_power=user_power, growth=growth)
+    unseen = x == 0
+    np.testing.assert_allclose(linear.ease(parts, 5.0).scores(histories)[unseen], (x @ weights)[unseen], atol=2e-5)
+    assert parts.mean_degree == pytest.approx(degrees.mean())
+
+
 def test_truncated_spectrum_holds_the_leading_part(histories, monkeypatch):
     full = linear.spectrum(histories)
     monkeypatch.setattr(spectral, "FULL_SPECTRUM", 10)
@@ -128,7 +142,8 @@ def test_the_low_pass_filter_is_the_formula_of_the_paper():
     users, items = x.sum(1), x.sum(0)
     vectors = np.linalg.svd(x / np.sqrt(np.outer(users, items)))[2][:5].T  # five groups: a gap behind the fifth value
     expected = x @ (vectors @ vectors.T * np.sqrt(items) / np.sqrt(items)[:, None])
-    np.testing.assert_allclose(linear.low_pass(histories, 5).scores(histories), expected, atol=1e-3)
+    found = linear.low_pass(histories, 5, user_power=0.5, item_power=0.5)
+    np.testing.assert_allclose(found.scores(histories), expected, atol=1e-3)
 
 
 def test_inputs_are_left_alone(histories):
@@ -345,6 +360,6 @@ def test_one_decomposition_serves_every_rank(histories):
         np.testing.assert_array_equal(block.columns, whole.columns[:, :rank])
         np.testing.assert_array_equal(block.fold, whole.fold[:, :rank])
     np.testing.assert_array_equal(linear.start_vectors(histories, 12, 3, parts), linear.start_vectors(histories, 12, 3))
-    table, alone = linear.normalised(histories, 0.5, 0.5).toarray(), linear.leading(histories, 4, seed=3)
+    table, alone = linear.normalised(histories, 0.35, 0.4).toarray(), linear.leading(histories, 4, seed=3)
     held = [np.square(table @ some.vectors[:, :4]).sum() for some in (parts, alone)]
     assert held[0] >= held[1] - 1e-4  # the first columns of more are at least as good as the few alone

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 FULL_SPECTRUM = 4096
 """Catalogues up to this size get every eigenvector; larger ones the leading ones."""
 
+USER_POWER, ITEM_POWER = 0.35, 0.4
+"""How strongly the counts of users and items are divided out before interactions are decomposed."""
+
 ORDER_SHRINKAGE = 5.0
 """Counts added to every item before transitions are normalised."""
 
@@ -29,26 +32,40 @@ class Spectrum:
         values: eigenvalues, (R,) float64, descending, all positive.
         vectors: orthonormal eigenvectors, (N, R) float32.
         degrees: diagonal of X'X, (N,) float64.
+        sizes: what the columns of X were divided by, (N,) float64.
+        mean_degree: of X'X before that division.
     """
 
     values: np.ndarray
     vectors: np.ndarray
     degrees: np.ndarray
+    sizes: np.ndarray
+    mean_degree: float
 
 
-def spectrum(histories: Histories, rank: int | None = None, seed: int = 0) -> Spectrum:
+def spectrum(
+    histories: Histories, rank: int | None = None, seed: int = 0, *, user_power: float = 0.0, growth: float = 0.0
+) -> Spectrum:
     """Eigendecomposition of X'X: complete for catalogues up to 4,096 items, else its leading part.
 
     Args:
         histories: training interactions of U users.
         rank: how many eigenvectors; None for all of them (small catalogues) or 512.
         seed: of the random start, where the leading part is computed by iteration.
+        user_power: how strongly the length of a user's history is divided out of what it counts in X'X.
+        growth: how much regularisation an item gets beside the constant 1, per mean degree of its own degree.
 
     Returns:
         The spectrum; eigenvalues that are numerically zero are left out.
     """
     matrix = histories.weighted()
+    lengths = np.maximum(matrix.getnnz(axis=1), 1.0)
+    matrix.data = matrix.data * np.repeat(lengths ** (-user_power / 2), np.diff(matrix.indptr)).astype(np.float32)
     degrees = np.asarray(matrix.power(2).sum(axis=0), np.float64).ravel()
+    mean = max(float(degrees.mean()), 1e-12)
+    sizes = np.sqrt(1.0 + growth * degrees / mean)
+    matrix.data /= sizes[matrix.indices].astype(np.float32)
+    degrees /= np.square(sizes)
     most = min(rank or (histories.n_items if histories.n_items <= FULL_SPECTRUM else 512), *matrix.shape)
     if histories.n_items <= FULL_SPECTRUM:
         values, vectors = _dense_eigen(matrix)
@@ -57,7 +74,7 @@ def spectrum(histories: Histories, rank: int | None = None, seed: int = 0) -> Sp
         singular, vectors = _leading(matrix, most, seed)
         values = np.square(singular.astype(np.float64))
     kept = values > 1e-6 * max(float(values[0]), 1e-12)
-    return Spectrum(values[kept], np.ascontiguousarray(vectors[:, kept], np.float32), degrees)
+    return Spectrum(values[kept], np.ascontiguousarray(vectors[:, kept], np.float32), degrees, sizes, mean)
 
 
 def _dense_eigen(matrix: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +90,9 @@ def ease(parts: Spectrum, regularisation: float) -> LowRank:
 
     With the eigenvectors V and eigenvalues w, P = I / lam - V diag(w / (lam (w + lam))) V'. For an item outside the
     history the first term is zero, so the score is an exact inner product of at most rank(X) columns. One spectrum
-    serves every regularisation.
+    serves every regularisation. Where the columns of X were divided by sizes d, it is the P of regularisation lam d^2:
+    with one part of it that grows with the degree, that is EDLAE (Steck, NeurIPS 2020), EASE that learns from histories
+    of which a share is dropped.
 
     Args:
         parts: spectrum of X'X; an incomplete one gives the leading part of EASE.
@@ -89,8 +108,8 @@ def ease(parts: Spectrum, regularisation: float) -> LowRank:
     outside = np.maximum(1.0 - energy.sum(axis=1), 1e-12)
     diagonal -= outside * (rest / outside) / (regularisation * (rest / outside + regularisation))
     root = np.sqrt(shrunk)
-    fold = parts.vectors * root
-    return LowRank(fold.astype(np.float32), (fold / diagonal[:, None]).astype(np.float32))
+    fold, sizes = parts.vectors * root, parts.sizes[:, None]
+    return LowRank((fold / sizes).astype(np.float32), (fold * sizes / diagonal[:, None]).astype(np.float32))
 
 
 ROWS = 1 << 14
@@ -99,7 +118,7 @@ ROWS = 1 << 14
 
 @dataclass(frozen=True)
 class Leading:
-    """Leading part of the singular value decomposition of the interactions over the roots of all counts.
+    """Leading part of the singular value decomposition of the interactions over powers of the counts.
 
     Args:
         values: singular values, (R,) float32, descending.
@@ -112,13 +131,13 @@ class Leading:
 
 def leading(histories: Histories, rank: int, seed: int = 0) -> Leading:
     """What `start_vectors` and `low_pass` are made of, so that one decomposition may serve many."""
-    return Leading(*_leading(normalised(histories, 0.5, 0.5), rank, seed))
+    return Leading(*_leading(normalised(histories, USER_POWER, ITEM_POWER), rank, seed))
 
 
 def start_vectors(histories: Histories, dim: int, seed: int = 0, parts: Leading | None = None) -> np.ndarray:
     """Starting values of the item vectors: leading right singular vectors of the normalised interactions.
 
-    Interactions are divided by the roots of the user's and the item's counts, so that neither heavy users nor popular
+    Interactions are divided by powers of the user's and the item's counts, so that neither heavy users nor popular
     items rule the leading directions; singular values weigh the columns, rows have unit length.
 
     Args:
@@ -139,14 +158,14 @@ def low_pass(
     rank: int,
     seed: int = 0,
     *,
-    user_power: float = 0.5,
-    item_power: float = 0.5,
+    user_power: float = USER_POWER,
+    item_power: float = ITEM_POWER,
     parts: Leading | None = None,
 ) -> LowRank:
     """The ideal low-pass filter of GF-CF (Shen et al., CIKM 2021): `score = r D_I^-b V V' D_I^b` for a history r.
 
     V are the leading right singular vectors of the interactions over `D_U^a` and `D_I^b`, powers of the counts D of
-    users and items.
+    users and items; in the paper both are .5.
 
     Args:
         histories: training interactions of U users over N items.
@@ -154,7 +173,7 @@ def low_pass(
         seed: of the iteration's start.
         user_power: a, how strongly the lengths of histories are divided out.
         item_power: b, how strongly the popularity of items is divided out.
-        parts: of the same histories, for powers of .5; its first `rank` columns are read. None decomposes anew.
+        parts: of the same histories, for the default powers; its first `rank` columns are read. None decomposes anew.
 
     Returns:
         The block, with at most `rank` columns.

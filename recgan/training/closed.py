@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 Block = TypeVar("Block")
 
-REGULARISATIONS = (20.0, 50.0, 100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 2000.0)
+REGULARISATIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)
+"""Of EASE, in mean degrees of the items."""
+
+EASE = {"user_power": 0.5, "growth": 0.3}
+"""A long history counts less than in proportion, and popular items are regularised more."""
+
 EASE_ITEMS = 20_000
 """Catalogues up to this size try EASE."""
 
@@ -126,11 +131,12 @@ class ClosedForms:
         return max(tried, key=lambda one: one.value)
 
     def _ease(self) -> Chosen[linear.LowRank]:
-        parts = linear.spectrum(self.histories, seed=self.seed)
-        values = {lam: self._value(by_block(linear.ease(parts, lam))) for lam in REGULARISATIONS}
+        parts = linear.spectrum(self.histories, seed=self.seed, **EASE)
+        tried = [float(f"{degrees * parts.mean_degree:.4g}") for degrees in REGULARISATIONS]
+        values = {lam: self._value(by_block(linear.ease(parts, lam))) for lam in tried}
         best = max(values, key=lambda lam: values[lam])
-        fit = partial(_ease, regularisation=best, seed=self.seed)
-        return Chosen(fit, linear.ease(parts, best), values[best], {"regularisation": best})
+        settings = {"regularisation": best, **EASE}
+        return Chosen(partial(_ease, seed=self.seed, **settings), linear.ease(parts, best), values[best], settings)
 
     def _low_pass(self) -> list[Chosen[linear.LowRank]]:
         """Every rank from one decomposition, and larger ones while they pay and can be held."""
@@ -247,7 +253,8 @@ def refits(report: Mapping[str, Any], seed: int) -> dict[str, Callable[[Historie
     """
     sparse = dict(report["sparse_settings"])
     if "regularisation" in report:
-        dense: Callable[[Histories], Any] = partial(_ease, regularisation=report["regularisation"], seed=seed)
+        settings = {name: report[name] for name in ("regularisation", *EASE) if name in report}
+        dense: Callable[[Histories], Any] = partial(_ease, seed=seed, **settings)
     else:
         dense = partial(linear.low_pass, rank=report["rank"], seed=seed)
     return {
@@ -270,8 +277,8 @@ def strengthened(data: Data, config: Config) -> Data:
     return max(tried, key=lambda one: one[0])[1]
 
 
-def _ease(histories: Histories, regularisation: float, seed: int) -> linear.LowRank:
-    return linear.ease(linear.spectrum(histories, seed=seed), regularisation)
+def _ease(histories: Histories, regularisation: float, seed: int, **settings: float) -> linear.LowRank:
+    return linear.ease(linear.spectrum(histories, seed=seed, **settings), regularisation)
 
 
 def _factors(histories: Histories, rank: int, seed: int, **settings: float) -> linear.Factors:

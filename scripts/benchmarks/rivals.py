@@ -33,7 +33,7 @@ STARTS_OF: dict[str, dict[str, Setting]] = {
 
 VALUES: dict[str, dict[str, Sequence[Any]]] = {
     "IALS": {"regularisation": (2.0, 5.0, 10.0, 20.0, 50.0, 100.0), "alpha": (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)},
-    "NormalisedSVD": {"user_power": (0.0, 0.25, 0.5, 0.75), "item_power": (0.0, 0.25, 0.5, 0.75)},
+    "NormalisedSVD": {"user_power": (0.0, 0.25, 0.35, 0.5, 0.75), "item_power": (0.0, 0.25, 0.4, 0.5, 0.75)},
     "Transitions": {
         "history_decay": (0.4, 0.6, 0.8, 0.95),
         "from_power": (0.5, 0.7, 0.9),
