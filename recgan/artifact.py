@@ -193,18 +193,45 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         ArtifactError: when the file is damaged.
     """
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    return _arrays(path, load_file)
+
+
+def map_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Named arrays of safetensors that stay in their file, of which what is looked at is read; otherwise the same."""
+    from safetensors.torch import load_file
+
+    def mapped(path: Path) -> dict[str, np.ndarray]:
+        return {name: tensor.numpy() for name, tensor in load_file(path).items()}
+
+    return _arrays(path, mapped)
+
+
+def _arrays(path: Path, read: Callable[[Path], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+
     try:
-        with path.open("rb") as file:
-            header = int.from_bytes(file.read(8), "little")
+        header = _header_bytes(path)
         if header > MOST_HEADER:
             raise ArtifactError(f"{path}: its header says that it has {header} bytes, more than is safe")
-        arrays: dict[str, np.ndarray] = load_file(path)
+        return read(path)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
-    return arrays
+
+
+def first_byte(path: Path, name: str) -> int:
+    """Where an array begins in a file of arrays that can be loaded."""
+    header = _header_bytes(path)
+    with path.open("rb") as file:
+        file.seek(8)
+        places = json.loads(file.read(header))
+    return 8 + header + int(places[name]["data_offsets"][0])
+
+
+def _header_bytes(path: Path) -> int:
+    with path.open("rb") as file:
+        return int.from_bytes(file.read(8), "little")
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:

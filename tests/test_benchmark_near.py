@@ -38,12 +38,16 @@ def test_it_runs_keeps_and_prints(tmp_path, capsys):
     assert near.main([*options, "--stored"]) == 0
     assert capsys.readouterr().out == first
     assert first.count("| 2,000 |") == first.count("| 3,000 |") == 2
+    assert near.main([*options, "--keep", "--items", "", "--kinds", "ivf"]) == 0
+    kept = json.loads((tmp_path / "near.json").read_text())["rows"]
+    assert kept[:3] == result["rows"][:3]
+    assert len(kept) == 4
 
 
 def test_what_cannot_be_had_has_the_size_of_the_formula():
     row = {"table": "alone", "items": 10_000_000, "kind": "ivf", "error": "too large"}
-    assert near.cells(row, 64, 13)[:6] == ["10,000,000", "ivf", "-", "-", "2,672", "-"]
-    assert len(near.cells(row, 64, 13)) == 13
+    assert near.cells(row, 64, 14)[:6] == ["10,000,000", "ivf", "-", "-", "2,672", "-"]
+    assert len(near.cells(row, 64, 14)) == 14
 
 
 def test_planted_vectors_are_of_length_one_beside_their_popularity():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recgan.errors import DataError
-from recgan.index import ItemIndex, NearIndex, index_bytes
+from recgan.index import ItemIndex, NearIndex, Place, index_bytes, refilling
 
 CELLS = ("ivf-pq", "ivf")
 
@@ -156,10 +156,9 @@ def test_what_its_arrays_make_is_the_same_index(kind):
 HARMS = {
     "scale": [lambda a: a[:-1], lambda a: -a, lambda a: np.full_like(a, np.nan), lambda a: a.astype(np.float64)],
     "numbers": [lambda a: a + 1, lambda a: np.where(a == 3, 4, a), lambda a: a.astype(np.int32)],
-    "ids": [lambda a: a[:-1], lambda a: np.where(a == 3, 4, a), lambda a: a + 10**9, lambda a: a.astype(np.float64)],
+    "lists": [lambda a: a[:-1], lambda a: np.where(a == 3, 4, a), lambda a: a + 10**9, lambda a: a.astype(np.float64)],
     "sizes": [lambda a: a[:0], lambda a: -a, lambda a: a + 1, lambda a: a[None], lambda a: a + np.int64(2**62)],
     "middles": [lambda a: a[:-1], lambda a: a[:, :-3], lambda a: np.full_like(a, np.inf), lambda a: a[0]],
-    "codes": [lambda a: a[:-1], lambda a: np.repeat(a, 2), lambda a: a.astype(np.int8), lambda a: a[:0]],
     "codebooks": [lambda a: a[:-1], lambda a: a[:, :-1], lambda a: np.full_like(a, np.nan)],
 }
 
@@ -180,6 +179,38 @@ def test_any_codes_are_searched_without_harm():
     """Whatever the bytes say, an item that is there is found: they are but steps of its columns."""
     vectors = normal(900)
     arrays = NearIndex(vectors, "ivf-pq").arrays()
-    codes = np.random.default_rng(0).integers(0, 256, len(arrays["codes"])).astype(np.uint8)
-    index = NearIndex.of(vectors, "ivf-pq", {**arrays, "codes": codes})
+    raw, random = arrays["lists"].view(np.uint8), np.random.default_rng(0)
+    for _, codes, _ in refilling.Layout.of(arrays["sizes"], 7, packed=True).cells():
+        raw[codes] = random.integers(0, 256, codes.stop - codes.start)
+    index = NearIndex.of(vectors, "ivf-pq", arrays)
     assert np.sort(index.search(vectors[:1], 900, index.most)[1][0]).tolist() == list(range(900))
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("kind", CELLS)
+def test_cells_are_searched_where_they_stand_in_a_file(kind, before, tmp_path):
+    vectors, queries = normal(3000), normal(30, seed=1)
+    index = NearIndex(vectors, kind).changed(vectors[1:], np.arange(1, 3000))
+    arrays = index.arrays()
+    path = tmp_path / "cells"
+    path.write_bytes(b"\0" * 8 * before + arrays["lists"].tobytes())
+    mapped = NearIndex.of(vectors[1:], kind, arrays, Place(path, 8 * before))
+    assert isinstance(faiss.downcast_InvertedLists(mapped._index.invlists), faiss.OnDiskInvertedLists)
+    for effort in (1, 3, index.most):
+        assert same(mapped.search(queries, 40, effort), index.search(queries, 40, effort))
+    for name, array in mapped.arrays().items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+    fewer = [one.changed(vectors[500:], np.arange(499, 2999)) for one in (mapped, index)]
+    assert same(*[one.search(queries, 40, index.most) for one in fewer])
+    fewest = [one.changed(vectors[:600], np.append(np.full(500, -1), np.arange(100))) for one in fewer]
+    assert same(*[one.search(queries, 40, index.most) for one in fewest])
+    path.unlink()
+    assert same(mapped.search(queries, 40, 3), index.search(queries, 40, 3))  # the name is gone, the bytes are not
+
+
+def test_of_a_file_that_is_shorter_than_it_says_nothing_is_read(tmp_path):
+    vectors = normal(900)
+    arrays = NearIndex(vectors, "ivf").arrays()
+    (tmp_path / "cells").write_bytes(arrays["lists"].tobytes()[:-8])
+    with pytest.raises(ValueError, match="'lists' does not fit"):
+        NearIndex.of(vectors, "ivf", arrays, Place(tmp_path / "cells", 0))

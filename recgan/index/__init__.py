@@ -3,5 +3,6 @@
 from recgan.index.exact import ItemIndex
 from recgan.index.making import KINDS, Kind, index_bytes
 from recgan.index.near import NearIndex
+from recgan.index.refilling import Place
 
-__all__ = ["KINDS", "ItemIndex", "Kind", "NearIndex", "index_bytes"]
+__all__ = ["KINDS", "ItemIndex", "Kind", "NearIndex", "Place", "index_bytes"]

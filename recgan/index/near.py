@@ -9,7 +9,7 @@ import numpy as np
 
 from recgan.index.exact import finite, finite_queries
 from recgan.index.making import KINDS, Kind, cells, graph, spread
-from recgan.index.refilling import check, contents, filled, sound, swept
+from recgan.index.refilling import Place, check, contents, filled, in_memory, sound, swept
 
 MOST_EFFORT = 4096
 """Candidates that a search in the graph keeps at most."""
@@ -115,7 +115,6 @@ class NearIndex:
             DataError: when a vector holds NaN or infinity.
             ValueError: for a graph, from which nothing can be taken, or other columns.
         """
-        import faiss
         from threadpoolctl import threadpool_limits
 
         vectors, kept = finite(vectors), origin >= 0
@@ -126,9 +125,9 @@ class NearIndex:
         numbers[ids[origin[kept]]] = np.flatnonzero(kept)
         numbers[len(self._numbers) :] = np.flatnonzero(~kept)
         scale = np.concatenate([self.scale, np.ones(vectors.shape[1] - self.width, np.float32)])
-        index, first = faiss.clone_index(self._index), len(self._numbers)
+        index, first = in_memory(self._index), len(self._numbers)
         with threadpool_limits(1):
-            index.remove_ids(np.setdiff1d(ids, ids[origin[kept]]))  # type: ignore[arg-type]
+            index.remove_ids(np.setdiff1d(ids, ids[origin[kept]]))
             if self.kind == "ivf-pq":
                 swept(index)
             index.add_with_ids(spread(vectors[~kept], scale, self._index.d), np.arange(first, len(numbers)))
@@ -141,29 +140,31 @@ class NearIndex:
 
         Returns:
             scale, and numbers, as the properties; of cells also middles (cells, q) float32, sizes (cells,) int64, and
-            the ids of all vectors cell by cell, (N,) int64; of "ivf-pq" also codebooks (q, 16) float32 and codes,
-            uint8. A graph is built anew.
+            lists, the codes and ids cell by cell, int64; of "ivf-pq" also codebooks (q, 16) float32. A graph is built
+            anew.
         """
         return {"scale": self.scale, "numbers": self._numbers, **({} if self.kind == "hnsw" else contents(self._index))}
 
     @classmethod
-    def of(cls, vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray]) -> NearIndex:
+    def of(
+        cls, vectors: np.ndarray, kind: Kind, arrays: Mapping[str, np.ndarray], place: Place | None = None
+    ) -> NearIndex:
         """The index whose `arrays` these are, each of which is checked.
 
         Args:
-            vectors: that it holds by now, (N, Q) float32.
+            vectors: that it holds by now, (N, Q) float32, finite.
             kind: of the index.
             arrays: of `arrays`.
+            place: where their "lists" stands in a file, which is then read where it is asked for; None copies it.
 
         Raises:
             ValueError: when they do not fit together, or the vectors.
             KeyError: when one is missing.
-            DataError: when a vector holds NaN or infinity.
         """
         check(kind in KINDS, "kind")
         check(sound(arrays["scale"], vectors.shape[1:]) and (arrays["scale"] > 0).all(), "scale")
         if kind == "hnsw":
             return cls(vectors, kind, arrays["scale"])
         other = cls.__new__(cls)
-        other._hold(filled(finite(vectors), kind, arrays), kind, arrays["scale"], arrays["numbers"])
+        other._hold(filled(vectors.shape, kind, arrays, place), kind, arrays["scale"], arrays["numbers"])
         return other

@@ -17,7 +17,7 @@ from recgan.config import Config
 from recgan.errors import ArtifactError, RecganError
 from recgan.features import FEATURES, ItemTraits, category_matrix
 from recgan.histories import Histories, Strength
-from recgan.index import NearIndex
+from recgan.index import NearIndex, Place
 from recgan.linear import Factors, LowRank, SparseRows
 from recgan.networks import (
     Generator,
@@ -87,15 +87,16 @@ def _parts(root: Path, manifest: dict[str, Any], config: Config) -> Parts:
 
 
 def _near(root: Path, manifest: dict[str, Any], blocks: Blocks) -> Near | Exact | None:
-    """The approximate search, whose index stays in its file; None in models without one."""
+    """The approximate search, the cells of which stay in their file; None in models without one."""
     if "search" not in manifest:
         return None
     asked, measured = Search(**manifest["search"]["asked"]), dict(manifest["search"]["measured"])
     if measured["kind"] == "exact":
         return Exact(asked, measured)
-    arrays, effort = artifact.load_arrays(root / SEARCH), measured["effort"]
+    arrays, effort = artifact.map_arrays(root / SEARCH), measured["effort"]
     try:
-        index = NearIndex.of(blocks.columns, measured["kind"], arrays)
+        place = Place(root / SEARCH, artifact.first_byte(root / SEARCH, "lists")) if "lists" in arrays else None
+        index = NearIndex.of(blocks.columns, measured["kind"], arrays, place)
     except (ValueError, KeyError) as error:
         raise ArtifactError(f"{root / SEARCH}: {error}") from error
     deeper = measured["deeper"]

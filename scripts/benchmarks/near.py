@@ -1,7 +1,7 @@
 """What an approximate search gains, and what it costs, beside the exact one.
 
     python scripts/benchmarks/near.py [--items 100000,1000000] [--alone 1000000,10000000] [--kinds ivf-pq,ivf]
-        [--dim 64] [--recall 0.95] [--stored] [--table markdown]
+        [--dim 64] [--recall 0.95] [--stored] [--keep] [--table markdown]
 
 Two tables; every size and kind has a process of its own. "Lists": untrained models with planted tastes; exact and
 approximate search take turns over the same users, lists of ten; users a second are those of the best round, the ratio
@@ -9,18 +9,21 @@ is the median over the rounds; recall is what `info()["search"]` tells (of the 1
 "as exact" the share of the ten items that both searches list. "Search alone": as many vectors with planted tastes, and
 a popularity, made in portions; queries are the mean of a history of two tastes; the 100 best with their exact scores.
 Peaks of memory are beyond the model or the vectors while the index is built and measured, building is timed in the
-processor. "Refilled" is the time in which an index comes back from its arrays, "1 % anew" that in which one item in a
-hundred goes and as many come, and the recall is measured again.
+processor. "Opened" is the time in which a saved index is ready (its cells stay in the file), "own MiB" what it then
+takes that other processes with the same index do not share, after all queries; "1 % anew" is the time in which one item
+in a hundred goes and as many come, and the recall is measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ from tables import NOTHING, Sheet, show
 from untrained import GROUPS, Shape, untrained
 
 import recgan
-from recgan.index import Kind, NearIndex, index_bytes
+from recgan import artifact
+from recgan.index import Kind, NearIndex, Place, index_bytes
 from recgan.ranking import Catalogue, Near, Search
 
 USERS, ASKED, ROUNDS, BEST = 2000, 400, 5, 100
@@ -101,7 +105,7 @@ def alone(items: int, dim: int, kind: Kind, recall: float) -> Row:
         (timed(lambda: catalogue.best(few, BEST))[0], timed(search)[0]) for _ in range(ROUNDS if items < 1e7 else 2)
     ]
     seconds = np.array(turns)
-    again = timed(lambda: NearIndex.of(columns, near.index.kind, near.index.arrays()))[0]
+    opened, own = opening(near, columns, few)
     origin = np.where(np.random.default_rng(1).random(items) < 0.01, -1, np.arange(items))
     anew, changed = timed(lambda: near.changed(columns, origin, queries, BEST))
     return {
@@ -110,10 +114,33 @@ def alone(items: int, dim: int, kind: Kind, recall: float) -> Row:
         "ratio": float(np.median(seconds[:, 0] / seconds[:, 1])),
         "building": round(building, 1),
         "peak_mib": round(mib),
-        "refilled": again,
+        "opened": opened,
+        "own_mib": own,
         "anew": anew,
         "changed": None if changed is None else changed.measured,
     }
+
+
+def opening(near: Near, columns: np.ndarray, queries: np.ndarray) -> tuple[float, float]:
+    """Seconds until a saved index can be asked, and MiB of the process that it takes beside its file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "search.safetensors"
+        artifact.save_arrays(path, near.index.arrays())
+        before = anonymous_mib()
+
+        def opened() -> NearIndex:
+            place = Place(path, artifact.first_byte(path, "lists"))
+            return NearIndex.of(columns, near.index.kind, artifact.map_arrays(path), place)
+
+        seconds, index = timed(opened)
+        replace(near, index=index).search(queries, BEST)
+        return seconds, anonymous_mib() - before
+
+
+def anonymous_mib() -> float:
+    """Memory of this process that is no file's, in MiB."""
+    told = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(told.split("RssAnon:")[1].split()[0]) / 1024
 
 
 def planted(items: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +174,16 @@ def measured(options: argparse.Namespace) -> Row:
                     row["error"] = str(error)
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)
-    return {"dim": options.dim, "recall": options.recall, "rows": rows}
+    return {"dim": options.dim, "recall": options.recall, "rows": [*others(options, rows), *rows]}
+
+
+def others(options: argparse.Namespace, rows: list[Row]) -> list[Row]:
+    """Rows of the result that is there which were not measured again, where they are to be kept."""
+    if not options.keep:
+        return []
+    anew = {(row["table"], row["items"], row["kind"]) for row in rows}
+    before: list[Row] = json.loads(options.out.read_text(encoding="utf-8"))["rows"]
+    return [row for row in before if (row["table"], row["items"], row["kind"]) not in anew]
 
 
 def sheets(result: Row) -> list[Sheet]:
@@ -162,7 +198,7 @@ def sheets(result: Row) -> list[Sheet]:
             "alone",
             "Search alone, 100 best",
             ["exact queries/s", "queries/s"],
-            ["refilled s", "1 % anew s", "recall then"],
+            ["opened s", "own MiB", "1 % anew s", "recall then"],
         ),
     ):
         columns = [*first, *middle, *last, *end]
@@ -185,7 +221,7 @@ def cells(row: Row, dim: int, width: int) -> list[str]:
     if "loads" in row:
         return [*found, *(f"{load:.1f}" for load in row["loads"])]
     then = f"{row['changed']['recall']:.3f}" if row["changed"] else "built anew"
-    return [*found, f"{row['refilled']:.1f}", f"{row['anew']:.1f}", then]
+    return [*found, f"{row['opened']:.2f}", f"{row['own_mib']:,.0f}", f"{row['anew']:.1f}", then]
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -199,6 +235,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--recall", type=float, default=0.95, help="that is asked for")
     add("--out", type=Path, default=RESULT)
     add("--stored", action="store_true", help="print what was measured before")
+    add("--keep", action="store_true", help="keep the rows of the result that are not measured again")
     add("--quick", action="store_true", help="says in the result that it is no measurement")
     add("--table", choices=["rich", "markdown"], default="rich")
     return parser.parse_args(arguments)
