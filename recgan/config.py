@@ -33,6 +33,8 @@ class Config(BaseModel):
         clip_norm: largest gradient norm in a step.
         full_softmax_items: catalogues up to this size get the softmax over every item; None follows from the data.
         n_negatives: shared uniform negatives in a step, for larger catalogues.
+        precision: "auto" multiplies and keeps the softmax of the ranking phase in bfloat16 where the machine does that
+            faster, "float32" never does.
         adversarial: loss of the game; "none" switches it off.
         adversarial_weight: of the game's loss beside the set likelihood.
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
@@ -84,6 +86,7 @@ class Config(BaseModel):
     clip_norm: float = Field(1.0, gt=0.0)
     full_softmax_items: int | None = Field(None, ge=1)
     n_negatives: int = Field(4096, ge=1)
+    precision: Literal["auto", "float32"] = "auto"
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
     adversarial_weight: float = Field(5.0, ge=0.0)
     gradient_penalty: float = Field(0.1, ge=0.0)

@@ -233,7 +233,12 @@ def hit_places(items: Tensor, mask: Tensor, pool: Tensor) -> tuple[Tensor, Tenso
 
 
 def log_sums(
-    wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+    wanted: Tensor,
+    vectors: Tensor,
+    added: Tensor | None,
+    left_out: tuple[Tensor, Tensor],
+    chosen: Tensor,
+    halves: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Logits of chosen columns, (B, T), and the log of the summed exponentials of all logits, (B, 1).
 
@@ -243,8 +248,9 @@ def log_sums(
         added: to the logits, (B, P) float32, without a gradient; None for nothing.
         left_out: rows and columns that are no part of the sum.
         chosen: columns, (B, T) int64.
+        halves: multiply and keep the logits in bfloat16, whose steps are a 256th; sums are of float32.
     """
-    return _LogSums.apply(wanted, vectors, added, left_out, chosen)  # type: ignore[no-any-return,no-untyped-call]
+    return _LogSums.apply(wanted, vectors, added, left_out, chosen, halves)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _LogSums(torch.autograd.Function):
@@ -252,26 +258,37 @@ class _LogSums(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, wanted: Tensor, vectors: Tensor, added: Tensor | None, left_out: tuple[Tensor, Tensor], chosen: Tensor
+        ctx: Any,
+        wanted: Tensor,
+        vectors: Tensor,
+        added: Tensor | None,
+        left_out: tuple[Tensor, Tensor],
+        chosen: Tensor,
+        halves: bool,
     ) -> tuple[Tensor, Tensor]:
+        exact = wanted.dtype
+        if halves:
+            wanted, vectors = wanted.bfloat16(), vectors.bfloat16()
         logits = wanted @ vectors.T
         if added is not None:
             logits += added
-        found = logits.gather(1, chosen)
+        found = logits.gather(1, chosen).to(exact)
         logits[left_out] = -torch.inf
         top = logits.amax(1, keepdim=True).clamp_(min=torch.finfo(logits.dtype).min)  # where all are left out
         shares = logits.sub_(top).exp_()
-        sums = shares.sum(1, keepdim=True)
+        sums = shares.sum(1, keepdim=True, dtype=exact)
         ctx.save_for_backward(wanted, vectors, shares, sums, chosen)
         return found, sums.log() + top
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         wanted, vectors, shares, sums, chosen = ctx.saved_tensors
         of_chosen, of_sums = gradients
-        scale = of_sums / sums.clamp(min=torch.finfo(sums.dtype).tiny)
+        exact, rough = sums.dtype, shares.dtype
+        scale = of_sums / sums.clamp(min=torch.finfo(exact).tiny)
         if not chosen.shape[1]:  # rows are scaled where they are short
-            return (shares @ vectors).mul_(scale), shares.T @ (wanted * scale), None, None, None
-        moved = (shares * scale).scatter_add_(1, chosen, of_chosen)
-        return moved @ vectors, moved.T @ wanted, None, None, None
+            of_wanted, of_vectors = (shares @ vectors).to(exact) * scale, shares.T @ (wanted * scale).to(rough)
+            return of_wanted, of_vectors.to(exact), None, None, None, None
+        moved = (shares * scale.to(rough)).scatter_add_(1, chosen, of_chosen.to(rough))
+        return (moved @ vectors).to(exact), (moved.T @ wanted).to(exact), None, None, None, None

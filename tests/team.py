@@ -34,7 +34,7 @@ def trained(case: str, out: Path) -> dict[str, object]:
     """The curve of a small training, and what the model lists."""
     frame = planted(n_users=101, n_items=60, n_groups=4, noise=0.1, seed=0, ordered=case == "sequence")
     kept = {"checkpoint_dir": str(out / "kept")} if case == "killed" else {}
-    model = recgan.train(frame, config=recgan.Config(**SMALL, **CASES[case], **kept))
+    model = recgan.train(frame, config=recgan.Config(**SMALL, **CASES[case], precision="float32", **kept))
     digest = [float(np.abs(value.numpy()).sum()) for value in model._blocks.generator.state_dict().values()]
     lists = model.recommend_batch(n=5)["item_id"].tolist()
     return {"curve": model.info()["ranking"]["curve"], "weights": digest, "lists": lists}

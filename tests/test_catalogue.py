@@ -273,27 +273,6 @@ def test_rough_scores_lie_within_the_slack_where_all_roundings_err_to_one_side(o
     assert apart.item() <= RoughPass(columns, 10)._slack(queries).item()
 
 
-@pytest.mark.parametrize(
-    ("told", "enabled", "answer"),
-    [
-        ({}, True, False),
-        ({"avx2": True, "amx_bf16": False}, True, False),
-        ({"amx_bf16": True}, True, True),
-        ({"avx512_bf16": True, "amx_bf16": False}, True, True),
-        ({"avx512_bf16": True}, False, False),
-    ],
-)
-def test_products_of_bfloat16_are_fast_where_processor_and_library_have_them(told, enabled, answer, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", enabled)
-    assert rough.fast() is answer
-
-
-def test_a_torch_that_tells_nothing_of_the_processor_is_not_fast(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert not rough.fast()
-
-
 def slack(query, columns):
     """Of one query, with the items in blocks of one."""
     return RoughPass(np.array(columns, np.float32), 1)._slack(np.array([query], np.float32)).item()

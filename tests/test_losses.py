@@ -204,6 +204,25 @@ def test_log_sums_are_those_of_the_whole_matrix(n_chosen, with_added):
     torch.autograd.gradcheck(ours, (wanted, vectors))
 
 
+@pytest.mark.parametrize("n_chosen", [0, 3])
+def test_log_sums_of_halves_come_near_and_their_sums_are_exact(n_chosen):
+    torch.manual_seed(0)
+    wanted = torch.nn.functional.normalize(torch.randn(40, 32)) * 12.0
+    vectors = torch.nn.functional.normalize(torch.randn(3000, 32))
+    chosen, left_out = torch.randint(0, 3000, (40, n_chosen)), (torch.tensor([0, 1]), torch.tensor([5, 7]))
+    found = []
+    for halves in (False, True):
+        leaves = [some.clone().requires_grad_(True) for some in (wanted, vectors)]
+        logits, sums = losses.log_sums(*leaves, None, left_out, chosen, halves)
+        assert logits.dtype == sums.dtype == torch.float32
+        (sums.sum() * (n_chosen or 1) - logits.sum()).backward()
+        found.append((logits.detach(), sums.detach(), *[leaf.grad for leaf in leaves]))
+    for exact, rough in zip(*found, strict=True):
+        assert rough.dtype == torch.float32
+        assert float((rough - exact).norm()) <= 0.02 * float(exact.norm())
+    assert float((found[0][1] - found[1][1]).abs().max()) < 0.01
+
+
 def test_where_all_is_left_out_nothing_counts():
     wanted, vectors = torch.randn(2, 3, requires_grad=True), torch.randn(2, 3, requires_grad=True)
     left_out = torch.tensor([0, 0]), torch.tensor([0, 1])

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from recgan.halves import fast
 from recgan.ranking.blocks import ABSENT
-from recgan.ranking.rough import Mask, RoughPass, fast
+from recgan.ranking.rough import Mask, RoughPass
 from recgan.ranking.threads import each
 from recgan.ranking.top import LOWEST, Groups, Pairs, largest, lists, padded
 

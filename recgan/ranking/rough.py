@@ -19,15 +19,7 @@ HUGE = 2.0**120
 """Products of lengths from here on are left alone: a sum may overflow."""
 OFTEN = 8
 """Exact scores of a user that still pay, by the k best."""
-FAST = ("amx_bf16", "avx512_bf16")
-"""Instructions that multiply bfloat16 faster than float32: of Intel from 2023 on, of AMD from 2022 on."""
 Mask = Callable[[np.ndarray, int], object]
-
-
-def fast() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 several times as fast as those of float32."""
-    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(told.get(name) for name in FAST) and bool(torch.backends.mkldnn.enabled)
 
 
 class RoughPass:

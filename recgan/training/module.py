@@ -82,7 +82,8 @@ class ConditionalGAN(pl.LightningModule):
         self.weight_decay = weight_decay
         self.seconds = seconds
         self.team = team if ranks and team is not None else Team()
-        self.ranking = RankingLoss(self.generator, full_softmax, config.n_negatives, trend)
+        mixed = config.precision == "auto"
+        self.ranking = RankingLoss(self.generator, full_softmax, config.n_negatives, trend, mixed)
         self.began: float | None = None
         self.spent = 0.0
         self.n_steps = max(1, n_steps)

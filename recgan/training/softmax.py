@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from recgan import losses
+from recgan.halves import fast
 from recgan.networks import Generator, SequenceEncoder
 from recgan.training.batches import Batch
 from recgan.training.rows import Rows
@@ -27,13 +28,17 @@ class RankingLoss(nn.Module):
         full_softmax: whether the softmax runs over every item, or over a sample.
         n_negatives: size of the sample.
         trend: log popularity at the moments that batches name, (M, N), which is added to the logits; None for none.
+        mixed: whether the logits may be of bfloat16, where these are multiplied faster.
     """
 
-    def __init__(self, generator: Generator, full_softmax: bool, n_negatives: int, trend: Tensor | None) -> None:
+    def __init__(
+        self, generator: Generator, full_softmax: bool, n_negatives: int, trend: Tensor | None, mixed: bool = False
+    ) -> None:
         super().__init__()
         self.generator = generator
         self.full_softmax = full_softmax
         self.n_negatives = n_negatives
+        self.mixed = mixed
         self.n_items = len(generator.vectors)
         self.trend: Tensor | None
         self.register_buffer("trend", trend, persistent=False)
@@ -64,9 +69,9 @@ class RankingLoss(nn.Module):
         pool: Tensor | None,
     ) -> Tensor:
         vectors = self.generator.item_vectors()
-        fashion = self._fashion(when, pool)
+        fashion, halves = self._fashion(when, pool), self.mixed and fast(wanted.device.type)
         if pool is None:
-            chosen, whole = losses.log_sums(wanted, vectors, fashion, _history(batch), targets)
+            chosen, whole = losses.log_sums(wanted, vectors, fashion, _history(batch), targets, halves)
             return losses.user_mean(chosen - whole, mask, weights)
         rows, columns = mask.nonzero(as_tuple=True)
         items = targets[rows, columns]  # only where a target stands: histories differ in length
@@ -75,7 +80,7 @@ class RankingLoss(nn.Module):
             values = values + self.trend[when[rows], items]
         chosen = values.new_zeros(mask.shape).index_put((rows, columns), values)  # (B, T)
         own = losses.hit_places(targets, mask, pool)
-        _, rest = losses.log_sums(wanted, vectors.index_select(0, pool), fashion, own, targets[:, :0])
+        _, rest = losses.log_sums(wanted, vectors.index_select(0, pool), fashion, own, targets[:, :0], halves)
         return losses.sampled_loss(chosen, rest, self.n_items / len(pool), mask, weights)
 
     def negatives(self, device: torch.device, luck: torch.Generator) -> Tensor | None:
