@@ -599,15 +599,14 @@ def test_few_users_choose_weights_by_bagging(monkeypatch):
 
     asked = []
     monkeypatch.setattr(chosen, "_search", lambda proposals, alone, value: asked.append(1) or Weights(dense=len(asked)))
-    proposals = chosen.Proposals(
-        np.zeros((3, 2), np.int64), {"generated": np.ones((3, 2)), "popularity": np.ones((3, 2))}, np.ones(3, np.int64)
-    )
-    few, many = (Validation.__new__(Validation) for _ in range(2))
-    object.__setattr__(few, "truth", Histories.from_lists([[0]] * 3, 2))
-    object.__setattr__(many, "truth", Histories.from_lists([[0]] * 5000, 2))
-    assert chosen.choose_weights(proposals, many, Weights()).dense == 1.0
-    asked.clear()
-    assert chosen.choose_weights(proposals, few, Weights()).dense == pytest.approx(4.5)
+    for users, wanted in ((5000, 1.0), (3, 4.5)):
+        ones = np.ones((users, 2))
+        scores = {"generated": ones, "popularity": ones}
+        proposals = chosen.Proposals(np.zeros((users, 2), np.int64), scores, np.ones(users, np.int64))
+        validation = Validation.__new__(Validation)
+        object.__setattr__(validation, "truth", Histories.from_lists([[0]] * users, 2))
+        asked.clear()
+        assert chosen.choose_weights(proposals, validation, Weights()).dense == pytest.approx(wanted)
     assert len(asked) == chosen.BAGS
 
 
@@ -637,6 +636,8 @@ def test_proposals_are_ranked_as_the_whole_catalogue_is(model):
     for weights in (Weights(), together, short, dataclasses.replace(short, fade=2.0)):
         served, _ = Ranker(dataclasses.replace(some, weights=weights), None, 1).rank(validation.query, 5)
         np.testing.assert_array_equal(proposals.ranked(weights, 5), served)
+        hits = proposals.of_best(validation.hits(proposals.numbers), False, weights, 5)
+        np.testing.assert_array_equal(hits, validation.hits(served))
 
 
 def test_least_squares_climb_from_where_they_start(interactions, monkeypatch):

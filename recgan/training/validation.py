@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,11 @@ class Validation:
 
     def values(self, numbers: np.ndarray) -> np.ndarray:
         """The metric of every user's list of item numbers (V, K), -1 behind its end; (V,) float64."""
-        return metrics.RANKING[self.metric.split("@")[0]](self.hits(numbers), self.n_relevant, self.k)
+        return self.values_of(self.hits(numbers))
+
+    def values_of(self, hits: np.ndarray) -> np.ndarray:
+        """The metric of every user's list of which this was held out, (V, K) bool; (V,) float64."""
+        return metrics.RANKING[self.metric.split("@")[0]](hits, self.n_relevant, self.k)
 
     def hits(self, numbers: np.ndarray) -> np.ndarray:
         """Which listed items were held out, (V, K) bool."""
@@ -191,8 +196,12 @@ class Proposals:
 
     def ranked(self, weights: Weights, k: int) -> np.ndarray:
         """Item numbers of the k best by the mixed relevance, (V, <= k) int64, -1 behind the end."""
+        return self.of_best(self.numbers, ABSENT, weights, k)
+
+    def of_best(self, told: np.ndarray, behind: Any, weights: Weights, k: int) -> np.ndarray:
+        """What is told of every proposal, (V, K), of the k best by the mixed relevance, `behind` their end."""
         columns = top_items(self.mixed(weights), k)[0]
-        return np.where(columns == ABSENT, ABSENT, np.take_along_axis(self.numbers, columns, 1))
+        return np.where(columns == ABSENT, behind, np.take_along_axis(told, columns, 1))
 
 
 def propose(blocks: Blocks, validation: Validation) -> Proposals:
@@ -262,10 +271,11 @@ def choose_weights(proposals: Proposals, validation: Validation, alone: Weights)
         The weights.
     """
     known: dict[Weights, np.ndarray] = {}
+    hits = validation.hits(proposals.numbers)
 
     def values(weights: Weights) -> np.ndarray:
         if weights not in known:
-            known[weights] = validation.values(proposals.ranked(weights, validation.k))
+            known[weights] = validation.values_of(proposals.of_best(hits, False, weights, validation.k))
         return known[weights]
 
     bags = min(BAGS, BAGGED_USERS // max(1, len(validation)))
