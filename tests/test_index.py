@@ -153,6 +153,14 @@ def test_what_its_arrays_make_is_the_same_index(kind):
         assert same(again.search(queries, 20, effort), index.search(queries, 20, effort))
 
 
+@pytest.mark.parametrize("kind", CELLS)
+def test_cells_that_were_kept_as_ids_and_codes_are_made_anew(kind):
+    vectors, queries = normal(900), normal(9, seed=1)
+    index = NearIndex(vectors, kind)
+    before = {"scale": index.scale, "numbers": index.numbers, "ids": np.arange(900), "codes": np.zeros(9, np.uint8)}
+    assert same(NearIndex.of(vectors, kind, before).search(queries, 9, 3), index.search(queries, 9, 3))
+
+
 HARMS = {
     "scale": [lambda a: a[:-1], lambda a: -a, lambda a: np.full_like(a, np.nan), lambda a: a.astype(np.float64)],
     "numbers": [lambda a: a + 1, lambda a: np.where(a == 3, 4, a), lambda a: a.astype(np.int32)],

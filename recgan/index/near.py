@@ -163,7 +163,7 @@ class NearIndex:
         """
         check(kind in KINDS, "kind")
         check(sound(arrays["scale"], vectors.shape[1:]) and (arrays["scale"] > 0).all(), "scale")
-        if kind == "hnsw":
+        if kind == "hnsw" or "ids" in arrays:  # a graph, or cells as they were kept when they could not be mapped
             return cls(vectors, kind, arrays["scale"])
         other = cls.__new__(cls)
         other._hold(filled(vectors.shape, kind, arrays, place), kind, arrays["scale"], arrays["numbers"])
