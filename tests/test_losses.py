@@ -181,9 +181,11 @@ def test_a_listwise_loss_minds_neither_order_nor_shift_where_places_weigh_alike(
     torch.testing.assert_close(turned, loss, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("held", [1 << 28, 20, 1])
 @pytest.mark.parametrize("n_chosen", [0, 3])
 @pytest.mark.parametrize("with_added", [True, False])
-def test_log_sums_are_those_of_the_whole_matrix(n_chosen, with_added):
+def test_log_sums_are_those_of_the_whole_matrix(n_chosen, with_added, held, monkeypatch):
+    monkeypatch.setattr(losses, "HELD", held)
     torch.manual_seed(0)
     wanted, vectors = (torch.randn(n, 4, dtype=torch.float64, requires_grad=True) for n in (5, 9))
     added = torch.randn(5, 9, dtype=torch.float64) if with_added else None
