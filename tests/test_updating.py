@@ -71,11 +71,33 @@ def test_the_settings_of_training_are_found_again(frame, old):
 
 def test_the_low_pass_filter_of_large_catalogues_is_found_again(old):
     """A report with a rank instead of a regularisation is of such a filter, not of EASE."""
-    report = {name: value for name, value in old.info().items() if name != "regularisation"}
-    found = refits({**report, "rank": 3}, 0)["dense"](old._histories)
-    wanted = linear.low_pass(old._histories, rank=3, seed=0)
+    report = {name: value for name, value in old.info().items() if name not in ("regularisation", "user_power")}
+    for powers in ({}, {"user_power": 0.3, "item_power": 0.1}):  # models of before have none
+        found = refits({**report, "rank": 3, **powers}, 0)["dense"](old._histories)
+        wanted = linear.low_pass(old._histories, rank=3, seed=0, **(powers or {"user_power": 0.5, "item_power": 0.5}))
+        np.testing.assert_array_equal(found.columns, wanted.columns)
+        assert found.columns.shape[1] == 3
+
+
+def test_the_filter_of_models_of_before_is_the_plain_one(old):
+    report = {name: value for name, value in old.info().items() if name not in ("user_power", "growth")}
+    assert {"user_power", "growth"} <= old.info().keys()
+    found = refits(report, 0)["dense"](old._histories)
+    wanted = linear.ease(linear.spectrum(old._histories), report["regularisation"])
     np.testing.assert_array_equal(found.columns, wanted.columns)
-    assert found.columns.shape[1] == 3
+
+
+def test_a_search_is_built_anew_with_what_it_was_asked_for(frame, old):
+    searching = old.with_search("ivf", 0.8, 90.0)
+    newer = recgan.update(searching, parts(frame)[1])
+    near = newer._ranker.near
+    assert (near.asked.kind, near.asked.recall, near.asked.memory) == ("ivf", 0.8, 90.0)
+    assert newer.info()["search"]["recall"] >= 0.8
+    exact = recgan.update(old, parts(frame)[1])
+    assert "search" not in exact.info()
+    columns = exact._blocks.columns
+    found = near.index.search(columns, 1, near.index.most)[0][:, 0]
+    np.testing.assert_allclose(found, (columns @ columns.T).max(axis=1), rtol=1e-4)  # of the new vectors
 
 
 def test_ctrl_c_while_fine_tuning_leaves_the_generator(frame, old, new, monkeypatch):

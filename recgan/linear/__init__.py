@@ -5,6 +5,8 @@ from recgan.linear.counts import largest, neighbours, normalised, transition_cou
 from recgan.linear.factors import Factors, factors, factors_cost
 from recgan.linear.spectral import (
     FULL_SPECTRUM,
+    ITEM_POWER,
+    USER_POWER,
     Leading,
     Spectrum,
     ease,
@@ -17,6 +19,8 @@ from recgan.linear.spectral import (
 
 __all__ = [
     "FULL_SPECTRUM",
+    "ITEM_POWER",
+    "USER_POWER",
     "Factors",
     "Leading",
     "LowRank",

@@ -148,7 +148,8 @@ class ClosedForms:
             for rank in ranks:
                 block = whole.leading(rank)
                 fit = partial(linear.low_pass, rank=rank, seed=self.seed)
-                tried.append(Chosen(fit, block, self._value(by_block(block)), {"rank": rank}))
+                settings = {"rank": rank, "user_power": linear.USER_POWER, "item_power": linear.ITEM_POWER}
+                tried.append(Chosen(fit, block, self._value(by_block(block)), settings))
             best = max(tried, key=lambda one: one.value)
             twice = 2 * ranks[-1]
             ranks = [twice] if best is tried[-1] and twice <= min(most, self.histories.n_items) else []
@@ -256,7 +257,8 @@ def refits(report: Mapping[str, Any], seed: int) -> dict[str, Callable[[Historie
         settings = {name: report[name] for name in ("regularisation", *EASE) if name in report}
         dense: Callable[[Histories], Any] = partial(_ease, seed, **settings)
     else:
-        dense = partial(linear.low_pass, rank=report["rank"], seed=seed)
+        powers = {name: report.get(name, 0.5) for name in ("user_power", "item_power")}  # .5 in models of before
+        dense = partial(linear.low_pass, rank=report["rank"], seed=seed, **powers)
     return {
         "dense": dense,
         "factors": partial(_factors, seed=seed, **report["factors_settings"]),

@@ -52,17 +52,17 @@ def update(model: Recommender, new_interactions: Source, fine_tune: bool = False
     Returns:
         The new model; `info()["updates"]` counts what came in. Items that the model does not know are left out with a
         warning; train anew to have them. Lists of `update(model, ...)` and of a model that is trained anew differ in
-        the generator, the weights of the parts and the settings alone. It searches exactly, until `with_search`.
+        the generator, the weights of the parts and the settings alone. The index of an approximate search is made anew.
 
     Raises:
         DataError: when the table cannot be used, its ids are of another type, or no row has an item that is known.
-        ConfigError: when `model` is no Recommender.
+        ConfigError: when `model` is no Recommender, or the kind of search that was asked for no longer comes as near.
         ArtifactError: when the model does not say how its closed forms were fitted.
     """
     if not isinstance(model, Recommender):
         raise ConfigError(f"model: a Recommender, not {type(model).__name__}")
     frame = _readable(model, read_interactions(new_interactions))
-    liked_items = model._items.numbers(by_taste(frame)[0][ITEM])
+    near, liked_items = model._ranker.near, model._items.numbers(by_taste(frame)[0][ITEM])
     model = model.of(changes.settled(model._parts, liked_items, model._config), model._config, model._report)
     users, liked, disliked = _Known.of(model).joined(frame)
     profiles = np.zeros((len(users), model._profiles.shape[1]), np.float32)
@@ -77,7 +77,8 @@ def update(model: Recommender, new_interactions: Source, fine_tune: bool = False
         blocks = _fine_tuned(model, blocks, data)
     report = _report(model, replace(data, whole=liked), len(frame), tuned)
     parts = replace(parts, blocks=blocks, judge=_informed(parts.judge, blocks, data))
-    return type(model).of(changes.with_the_rest(parts, whole, model._config), model._config, report)
+    newer = type(model).of(changes.with_the_rest(parts, whole, model._config), model._config, report)
+    return newer if near is None else newer.with_search(near.asked.kind, near.asked.recall, near.asked.memory)
 
 
 def _readable(model: Recommender, frame: pd.DataFrame) -> pd.DataFrame:
