@@ -50,7 +50,7 @@ def names(folder: Path) -> set[str]:
 
 def same_lists(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
     """Chunks of other sizes may move the last bits of a score."""
-    pd.testing.assert_frame_equal(found, wanted, rtol=1e-4)
+    pd.testing.assert_frame_equal(found, wanted, rtol=1e-4, atol=1e-5)  # scores of 30 beside those near 0
 
 
 def test_a_job_gives_the_lists_of_recommend_batch(model, tmp_path):
