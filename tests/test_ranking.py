@@ -398,7 +398,7 @@ def test_strengths_of_fewer_places_are_the_first_of_more_and_rise_with_the_dial(
     assert (low <= high + 1e-12).all()
     assert (low >= 0).all()
     np.testing.assert_array_equal(Dial().strengths(one, n + 7)[:n], Dial().strengths(one, n))
-    np.testing.assert_allclose(Dial().strengths(1.0, n), np.minimum(1.0, (np.arange(n) % 10 + 1) / 2.4) * 0.86)
+    np.testing.assert_allclose(Dial().strengths(1.0, n), np.clip((np.arange(n) % 10 - 3) / 2, 0.0, 1.0))
 
 
 @given(st.floats(0, 1), st.integers(0, 40))
@@ -582,10 +582,10 @@ def test_what_the_dial_weighs_at_its_default(blocks):
     """Luck, log popularity and the largest likeness to an item above, in deviations of the relevance."""
     keys, numbers = np.arange(3, dtype=np.uint64), np.arange(12).reshape(3, 4)
     spice = Spice(query(3, keys=keys), blocks, numbers, Dial())
-    own = 0.65 * (chance(keys, numbers) - 0.5) - 1.2 * blocks.popularity[numbers]
+    own = 2.0 * (chance(keys, numbers) - 0.5) - 1.4 * blocks.popularity[numbers]
     np.testing.assert_allclose(spice.gains(), own, atol=1e-6)
     above = np.array([[20, 30], [21, 31], [22, 32]])
     for column in range(2):
         spice.add(above[:, column])
         alike = np.einsum("bkq,bjq->bkj", blocks.space[numbers], blocks.space[above[:, : column + 1]]).max(axis=2)
-        np.testing.assert_allclose(spice.gains(), own - 4.0 * np.maximum(alike, 0.0), atol=1e-5)
+        np.testing.assert_allclose(spice.gains(), own - 5.0 * np.maximum(alike, 0.0), atol=1e-5)

@@ -31,21 +31,23 @@ class Dial:
         luck: width of the uniform noise, which hangs on user, item and seed.
         popularity: cost of one deviation of the log popularity.
         likeness: cost of the largest likeness to an item above.
+        places: how many of every ten are explored at explore = 1.
         ramp: places over which the strength rises to its full value.
-        least: strength just above explore = 0; it is twice that at 1.
+        power: of explore, with which the full value grows to 1.
     """
 
-    luck: float = 0.65
-    popularity: float = 1.2
-    likeness: float = 4.0
-    ramp: float = 2.4
-    least: float = 0.43
+    luck: float = 2.0
+    popularity: float = 1.4
+    likeness: float = 5.0
+    places: float = 6.0
+    ramp: float = 2.0
+    power: float = 0.25
 
     def strengths(self, explore: float, n: int) -> np.ndarray:
         """How much the first n places leave the accurate order, (n,) float64, for explore in [0, 1]."""
         place = np.arange(n) % BLOCK + 1.0
-        rise = np.clip((place - BLOCK * (1.0 - explore)) / self.ramp, 0.0, 1.0)
-        return np.asarray(rise * self.least * (1.0 + explore))
+        rise = np.clip((place - BLOCK + self.places * explore) / self.ramp, 0.0, 1.0)
+        return np.asarray(rise * explore**self.power)
 
     def calibrations(self, weight: float, n: int) -> np.ndarray:
         """How much calibrated categories count at the first n places, (n,) float64 in [0, 1]: more further down."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from recgan.halves import fast
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import Plan
 
@@ -35,10 +36,11 @@ class Machine:
             found.append(time.process_time() - since)
         return min(found)
 
-    def products(self, rows: int, inner: int, columns: int) -> tuple[float, float]:
+    def products(self, rows: int, inner: int, columns: int, halves: bool = False) -> tuple[float, float]:
         """Seconds of a product (rows, inner) x (inner, columns), and of the two of its backward pass."""
-        left, right = torch.randn(rows, inner), torch.randn(columns, inner)
-        both = torch.randn(rows, columns)
+        kind = torch.bfloat16 if halves else torch.float32
+        left, right = torch.randn(rows, inner).to(kind), torch.randn(columns, inner).to(kind)
+        both = torch.randn(rows, columns).to(kind)
         forward = self.best(lambda: left @ right.T)
         return forward, self.best(lambda: both @ right) + self.best(lambda: both.T @ left)
 
@@ -57,12 +59,14 @@ class Work:
         backward: whether these are the two products of the backward pass.
         numbers: that elementwise operations move.
         of: numbers of the arrays that they pass over, where the bandwidth is measured.
+        halves: whether the products are of bfloat16.
     """
 
     products: Sequence[tuple[int, int, int, float]] = ()
     backward: bool = False
     numbers: float = 0.0
     of: int = 0
+    halves: bool = False
 
     @property
     def flops(self) -> float:
@@ -71,7 +75,10 @@ class Work:
 
     def floor(self, machine: Machine) -> tuple[float, float]:
         """Seconds of the products, and of the moving."""
-        seconds = [n * machine.products(*shape)[self.backward] for *shape, n in self.products]
+        seconds = [
+            n * machine.products(rows, inner, columns, self.halves)[self.backward]
+            for rows, inner, columns, n in self.products
+        ]
         return sum(seconds), self.numbers * FLOAT / machine.bandwidth(self.of) if self.numbers else 0.0
 
 
@@ -92,7 +99,8 @@ def work(made: Plan, module: ConditionalGAN, size: dict[str, int], moved: dict[s
     looked_for = moved.get("vectors", n_items) * width
     dense = sum(one.numel() for name, one in generator.named_parameters() if name not in module.tables)
     held = sum(one.numel() for name, one in generator.state_dict().items() if name not in module.tables)
-    score = [(asked, width, columns, 1.0)]
+    score, halves = [(asked, width, columns, 1.0)], module.ranking.mixed and fast()
+    logits = logits // 2 if halves else logits
     encoder = _encoder(made, size, width, config.hidden_dim)
     embedded = 0 if moved else n_items * width  # the gradient of the whole table is filled
     gathered = size["items"] * width
@@ -100,8 +108,8 @@ def work(made: Plan, module: ConditionalGAN, size: dict[str, int], moved: dict[s
     return {
         "rows": Work(numbers=2 * read, of=table),
         "encoder forward": Work(encoder, numbers=2 * gathered, of=gathered),
-        "softmax forward": Work(score, numbers=logits + 2 * looked_for, of=logits),
-        "softmax backward": Work(score, True, 2 * logits + 3 * looked_for, logits),
+        "softmax forward": Work(score, False, logits + 2 * looked_for, logits, halves),
+        "softmax backward": Work(score, True, 2 * logits + 3 * looked_for, logits, halves),
         "encoder backward": Work(encoder, True, 2 * gathered + embedded, gathered),
         "clipping": Work(numbers=3 * (dense + read), of=table),
         "optimizer": Work(numbers=7 * dense + 5 * read, of=table),

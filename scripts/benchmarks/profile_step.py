@@ -271,11 +271,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     torch.set_num_threads(1)
     cases = [profiled(name, options.steps, options.settings) for name in options.cases]
-    peak = 2.0 * 2048**3 / Machine(5).products(2048, 2048, 2048)[0]
-    told = {"peak_flops": peak, "bandwidth": Machine().bandwidth(1 << 25), "threads": 1}
+    peak, of_halves = (2.0 * 2048**3 / Machine(5).products(2048, 2048, 2048, halves)[0] for halves in (False, True))
+    told = {
+        "peak_flops": peak,
+        "peak_flops_bfloat16": of_halves,
+        "bandwidth": Machine().bandwidth(1 << 25),
+        "threads": 1,
+    }
     write_json(options.out, plain({"cases": cases, "machine": told, "environment": environment()}))
     show([sheet(case) for case in cases], options.table, width=160)
-    print(f"Machine, one thread: {peak / 1e9:.0f} GFLOP/s, {told['bandwidth'] / 1e9:.1f} GB/s")
+    rates = f"{peak / 1e9:.0f} GFLOP/s, of bfloat16 {of_halves / 1e9:.0f}"
+    print(f"Machine, one thread: {rates}, {told['bandwidth'] / 1e9:.1f} GB/s")
     return 0
 
 
