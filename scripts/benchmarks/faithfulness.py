@@ -126,7 +126,8 @@ def cases(ranker: Ranker, query: Query, lists: np.ndarray, seed: int) -> dict[st
 
 
 def _with_zeros(ranker: Ranker, zeros: Sequence[str]) -> Ranker:
-    weights = replace(ranker.blocks.weights, **dict.fromkeys(zeros, 0.0))
+    names = [name for name in vars(ranker.blocks.weights) if name.removeprefix("short_") in zeros]
+    weights = replace(ranker.blocks.weights, **dict.fromkeys(names, 0.0))
     return Ranker(replace(ranker.blocks, weights=weights), ranker.judge, ranker.n_candidates)
 
 
