@@ -28,6 +28,7 @@ STARTS: dict[str, Setting] = {
 STARTS_OF: dict[str, dict[str, Setting]] = {
     "gowalla": {"IALS": {"factors": 128, "alpha": 10.0}},
     "beauty": {"IALS": {"factors": 128, "alpha": 10.0}},
+    "ml-1m-last": {"SASRec": {"dropout": 0.2, "window": 200}},
 }
 """Where it begins in one protocol."""
 
