@@ -719,7 +719,7 @@ def test_lists_can_be_searched_with_their_reasons(model, tmp_path):
         for row in model.recommend(user, 10).itertuples():
             found = model.explain(user, row.item_id).head(2)
             reasons = [one for one in found.itertuples() if one.share > 0]
-            pattern = ", ".join(rf"{re.escape(names[one.item_id])} \((\d+) %\)" for one in reasons)
+            pattern = ", ".join(rf"{re.escape(names[one.item_id])} \(([\d.]+) %\)" for one in reasons)
             assert names[row.item_id] in card
             shares = [100 * one.share for one in reasons]
             found_there = re.finditer(f"because of {pattern}", card)
