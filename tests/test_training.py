@@ -12,7 +12,7 @@ import torch
 from planted import planted, shuffled
 
 import recgan
-from recgan import linear
+from recgan import linear, losses
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError, TrainingError
 from recgan.histories import DAY, Histories
@@ -20,7 +20,7 @@ from recgan.networks import Discriminator, build_generator
 from recgan.opening import opening
 from recgan.popularity import Trend
 from recgan.ranking import Blocks, Query, Ranker, Weights
-from recgan.training import closed, phases, short, slates
+from recgan.training import closed, phases, short, slates, softmax
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import served_copy
@@ -171,6 +171,22 @@ def test_a_trend_joins_the_logits_of_its_time(histories, n_negatives):
     chosen = logits.gather(1, targets[:, None])[:, 0]
     rest = logits[:, pool].masked_fill(targets[:, None] == pool, -torch.inf).logsumexp(1) + np.log(N / len(pool))
     torch.testing.assert_close(found, (torch.logaddexp(chosen, rest) - chosen).mean())
+
+
+@pytest.mark.parametrize(
+    ("precision", "is_fast", "halves"), [("auto", True, True), ("auto", False, False), ("float32", True, False)]
+)
+def test_halves_are_multiplied_where_they_are_fast_and_not_forbidden(
+    histories, precision, is_fast, halves, monkeypatch
+):
+    asked, log_sums = [], losses.log_sums
+    monkeypatch.setattr(softmax, "fast", lambda device: is_fast)
+    monkeypatch.setattr(losses, "log_sums", lambda *given: asked.append(given[-1]) or log_sums(*given))
+    batch = next(iter(SequenceBatches(histories, 10, 0)))
+    for limit in ({}, {"full_softmax_items": 1}):
+        found = module("sequence", game=False, precision=precision, **limit).ranking_loss(batch)
+        assert torch.isfinite(found)
+    assert asked == [halves, halves]
 
 
 def test_the_game_takes_the_time_of_the_first_target(histories):
