@@ -23,7 +23,7 @@ from recgan.ranking import Blocks, Query, Ranker, Weights
 from recgan.training import closed, phases, short, slates, softmax
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
-from recgan.training.fitting import served_copy
+from recgan.training.fitting import Watch, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.plan import Plan, plan
 from recgan.training.scoring import by_parts
@@ -149,6 +149,30 @@ def test_the_ranking_step_trains_all_but_the_variation(histories, encoder):
 def test_the_rate_grows_with_the_users(users, rate):
     histories = Histories.from_lists([np.arange(2)] * users, 2)
     assert plan(Config(), histories, "bag").learning_rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("values", "stopped", "best"),
+    [
+        ([0.1, 0.3, *[0.299, 0.2985] * 6], None, 2),
+        ([0.1, 0.3, *[0.29] * 6], 5, 2),
+        ([0.1, 0.3, 0.2, 0.1, 0.31, *[0.2] * 4], 8, 5),
+        ([0.1, 0.3, 0.298, 0.298, 0.298, 0.298, 0.298, 0.301], None, 8),
+    ],
+)
+def test_training_stops_where_it_falls_and_not_on_a_plateau(values, stopped, best):
+    measured = iter(values)
+    watch = Watch(lambda generator: {"metric": next(measured)}, 3, lambda *_: None, {})
+    some, found = module(game=False), None
+    for epoch in range(1, len(values) + 1):
+        watch.measured(some.generator)
+        if watch.enough(epoch, some):
+            found = epoch
+            break
+    assert (found, watch.best_epoch) == (stopped, best)
+    again = Watch(watch.measure, 3, lambda *_: None, {})
+    again.take_up(watch.kept(), watch.best_state)
+    assert (again.values, again.best, again.best_epoch) == (watch.values, watch.best, watch.best_epoch)
 
 
 @pytest.mark.parametrize("n_negatives", [4096, 50])

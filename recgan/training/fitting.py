@@ -27,6 +27,8 @@ from recgan.training.checkpoints import Checkpoints, Keeper
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
 
+LATELY, PLATEAU = 5, 0.99
+"""The last measurements after the best one, whose mean is on a plateau from so much of it on."""
 Measure = Callable[[Generator], dict[str, float]]
 State = dict[str, torch.Tensor]
 
@@ -91,6 +93,9 @@ class Notes(pl.Callback):
 class Watch(Notes):
     """Measures the running average after an epoch, keeps the best, and stops when nothing better comes.
 
+    It does not stop on a plateau, where the best is the best by chance, and small steps at the end of the schedule may
+    find better.
+
     Args:
         measure: validation metrics of a generator by name, "metric" first; their mean decides.
         patience: measurements without a better one before the phase stops.
@@ -109,34 +114,38 @@ class Watch(Notes):
         self.measure = measure
         self.weights = weights
         self.patience = patience
-        self.value = 0.0
+        self.values: list[float] = []
         self.state: State = {}
         self.best = -1.0
         self.best_epoch = 0
 
     def kept(self) -> dict[str, Any]:
         """The notes, and which epoch was the best."""
-        return {**super().kept(), "best": self.best, "best_epoch": self.best_epoch, "weights": self.weights}
+        best = {"values": self.values, "best": self.best, "best_epoch": self.best_epoch}
+        return {**super().kept(), **best, "weights": self.weights}
 
     def take_up(self, kept: dict[str, Any], best_state: State) -> None:
         """Go on from what a checkpoint kept."""
         super().take_up(kept, best_state)
-        self.best, self.best_epoch = kept["best"], kept["best_epoch"]
+        self.values, self.best, self.best_epoch = kept.get("values", []), kept["best"], kept["best_epoch"]
         self.weights.update(kept["weights"])
 
     def measured(self, served: Generator) -> dict[str, float]:
         """Its validation metrics, whose mean decides."""
         found, self.state = self.measure(served), served.state_dict()
-        self.value = sum(found.values()) / len(found)
+        self.values.append(sum(found.values()) / len(found))
         return found
 
     def enough(self, epoch: int, module: ConditionalGAN) -> bool:
         """Keep the best, and stop when nothing better has come for long."""
-        if self.value > self.best:
-            self.best, self.best_epoch = self.value, epoch
+        if self.values[-1] > self.best:
+            self.best, self.best_epoch = self.values[-1], epoch
             self.best_state = self.state
         self.state = {}
-        return epoch - self.best_epoch >= self.patience or super().enough(epoch, module)
+        waited = epoch - self.best_epoch
+        lately = self.values[-min(LATELY, max(1, waited)) :]
+        falls = sum(lately) / len(lately) < PLATEAU * self.best
+        return (falls and waited >= self.patience) or super().enough(epoch, module)
 
 
 def served_copy(generator: Generator, state: State, copied: Collection[str] | None = None) -> Generator:
