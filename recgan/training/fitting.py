@@ -27,7 +27,7 @@ from recgan.training.checkpoints import Checkpoints, Keeper
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
 
-LATELY, PLATEAU = 5, 0.99
+LATELY, PLATEAU = 5, 0.98
 """The last measurements after the best one, whose mean is on a plateau from so much of it on."""
 Measure = Callable[[Generator], dict[str, float]]
 State = dict[str, torch.Tensor]
