@@ -20,6 +20,8 @@ POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Steps in the weight of the generated block, and in the unit of popularity."""
 FADES = (10.0, 3.0, 1.0)
 """Items of a history at which half is left of them."""
+LONGER = 10
+"""Length of the lists in which nothing may be lost either, by that of the lists asked for."""
 
 FEWEST_STRANGERS, STRANGERS, STRANGER_SCORES = 500, 5000, 1 << 28
 """Fewest and most users who are taken for strangers, and most scores that they may take."""
@@ -35,7 +37,8 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
     """The weights with what short histories need in addition.
 
     Validation users are asked for as they are, and with their histories cut to a few items. The best mean of the
-    relative gains is taken among the choices that cost the users as they are nothing.
+    relative gains is taken among the choices that cost the users as they are nothing, in lists as long as the metric
+    looks at and ten times as long: what is popular fills the lower places first.
 
     Args:
         blocks: stage one with the weights under which every block proposes.
@@ -50,7 +53,8 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
     cases = [(one, propose(blocks, one)) for one in (whole, *shortened(whole, seed))]
     unit = units(cases[0][1])
     step = weights.generated * unit["generated"] / unit["popularity"]
-    before = [_values(case, weights) for case in cases]
+    longer = replace(whole, metric=f"{whole.metric.split('@')[0]}@{LONGER * whole.k}"), cases[0][1]
+    before, below = [_values(case, weights) for case in cases], _values(longer, weights).mean()
     best, best_gain = weights, 1.0
     shares = GENERATED if weights.generated else (0.0,)
     for fade, generated, popularity in product(FADES, shares, POPULARITY):
@@ -58,7 +62,8 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
         tried = replace(weights, fade=fade, **short)
         after = [_values(case, tried) for case in cases]
         gain = float(np.mean([new.mean() / max(old.mean(), 1e-9) for new, old in zip(after, before, strict=True)]))
-        if gain > best_gain and after[0].mean() >= before[0].mean():
+        free = after[0].mean() >= before[0].mean()
+        if gain > best_gain and free and _values(longer, tried).mean() >= below:
             best, best_gain = tried, gain
     return best
 
