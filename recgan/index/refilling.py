@@ -46,13 +46,18 @@ class Layout:
         return cls(sizes, -(-sizes // block) * block, code_size)
 
     @property
+    def code_bytes(self) -> np.ndarray:
+        """Bytes of the codes of every cell, (C,) int64."""
+        return self.capacities * self.code_size
+
+    @property
     def starts(self) -> np.ndarray:
         """First byte of every cell, and the end of the last, (C + 1,) int64; all are multiples of eight."""
-        return np.concatenate([[0], np.cumsum(self.capacities * self.code_size + 8 * self.sizes)])
+        return np.concatenate([[0], np.cumsum(self.code_bytes + 8 * self.sizes)])
 
     def cells(self) -> Iterator[tuple[int, slice, slice]]:
         """Every cell that is not empty, and the bytes of its codes and of its ids."""
-        starts, lengths = self.starts, self.capacities * self.code_size
+        starts, lengths = self.starts, self.code_bytes
         for cell in np.flatnonzero(self.sizes).tolist():
             ids = int(starts[cell] + lengths[cell])
             yield cell, slice(int(starts[cell]), ids), slice(ids, int(starts[cell + 1]))
@@ -78,8 +83,6 @@ def contents(index: Any) -> dict[str, np.ndarray]:
 
 def filled(shape: tuple[int, ...], kind: Kind, arrays: Mapping[str, np.ndarray], place: Place | None) -> Any:
     """FAISS's index with these contents, for vectors of a shape (N, Q); see `NearIndex.of`."""
-    import faiss
-
     numbers, sizes, lists = (_whole(arrays[name], name) for name in ("numbers", "sizes", "lists"))
     middles, there = arrays["middles"], np.flatnonzero(numbers >= 0)
     width = middles.shape[1] if middles.ndim == 2 else 0
@@ -90,16 +93,25 @@ def filled(shape: tuple[int, ...], kind: Kind, arrays: Mapping[str, np.ndarray],
     check(8 * len(lists) == layout.starts[-1], "lists")
     ids = [lists[own.start // 8 : own.stop // 8] for _, _, own in layout.cells()]
     check(np.array_equal(np.sort(np.concatenate([*ids, there[:0]])), there), "lists")
-    index = unlearned(kind, width, len(sizes))
-    index.quantizer.add(middles)
     if kind == "ivf-pq":
         check(sound(arrays["codebooks"], (width, LEVELS)), "codebooks")
+    return _made(kind, arrays, layout, place)
+
+
+def _made(kind: Kind, arrays: Mapping[str, np.ndarray], layout: Layout, place: Place | None) -> Any:
+    """FAISS's index with contents that fit together, copied or mapped."""
+    import faiss
+
+    middles = arrays["middles"]
+    index = unlearned(kind, middles.shape[1], len(middles))
+    index.quantizer.add(middles)
+    if kind == "ivf-pq":
         faiss.copy_array_to_vector(arrays["codebooks"].ravel(), index.pq.centroids)
     if place is None:
-        _copy(index.invlists, layout, lists.view(np.uint8))
+        _copy(index.invlists, layout, np.ascontiguousarray(arrays["lists"]).view(np.uint8))
     else:
         index.replace_invlists(_mapped(layout, place), True)
-    index.ntotal, index.is_trained = len(there), True
+    index.ntotal, index.is_trained = int(layout.sizes.sum()), True
     return index
 
 
@@ -136,13 +148,8 @@ def in_memory(index: Any) -> Any:
     if not isinstance(faiss.downcast_InvertedLists(index.invlists), faiss.OnDiskInvertedLists):
         return faiss.clone_index(index)
     found = contents(index)
-    other = unlearned("ivf-pq" if "codebooks" in found else "ivf", index.d, index.nlist)
-    other.quantizer.add(found["middles"])
-    if "codebooks" in found:
-        faiss.copy_array_to_vector(found["codebooks"].ravel(), other.pq.centroids)
-    _copy(other.invlists, Layout.of(found["sizes"], index.d, "codebooks" in found), found["lists"].view(np.uint8))
-    other.ntotal, other.is_trained = index.ntotal, True
-    return other
+    packed = "codebooks" in found
+    return _made("ivf-pq" if packed else "ivf", found, Layout.of(found["sizes"], index.d, packed), None)
 
 
 def swept(index: Any) -> None:
@@ -151,8 +158,9 @@ def swept(index: Any) -> None:
 
     lists, masks = index.invlists, [_taken(n, index.d) for n in range(PACKED)]
     sizes = np.array([lists.list_size(cell) for cell in range(index.nlist)], np.int64)
+    lengths = Layout.of(sizes, index.d, packed=True).code_bytes
     for cell in np.flatnonzero(sizes % PACKED).tolist():
-        length = int(-(-sizes[cell] // PACKED) * PACKED * index.code_size)
+        length = int(lengths[cell])
         block = faiss.rev_swig_ptr(lists.get_codes(cell), length)[length - len(masks[-1]) :]
         block &= masks[sizes[cell] % PACKED]
 
