@@ -253,33 +253,17 @@ def log_sums(
         chosen: columns, (B, T) int64.
         halves: multiply and keep the logits in bfloat16, whose steps are a 256th; sums are of float32.
     """
-    size = max(1, HELD // max(1, len(vectors)))
+    size, (rows, columns) = max(1, HELD // max(1, len(vectors))), left_out
     if len(wanted) <= size:
         return _LogSums.apply(wanted, vectors, added, left_out, chosen, halves)  # type: ignore[no-any-return,no-untyped-call]
-    parts = [
-        checkpoint(_log_sums_of, start, size, wanted, vectors, added, left_out, chosen, halves, use_reentrant=False)
-        for start in range(0, len(wanted), size)
-    ]
+    parts = []
+    for start in range(0, len(wanted), size):
+        some, own = slice(start, start + size), (rows >= start) & (rows < start + size)
+        moved, places = None if added is None else added[some], (rows[own] - start, columns[own])
+        given = wanted[some], vectors, moved, places, chosen[some], halves
+        parts.append(checkpoint(_LogSums.apply, *given, use_reentrant=False))
     found, sums = zip(*parts, strict=True)
     return torch.cat(found), torch.cat(sums)
-
-
-def _log_sums_of(
-    start: int,
-    size: int,
-    wanted: Tensor,
-    vectors: Tensor,
-    added: Tensor | None,
-    left_out: tuple[Tensor, Tensor],
-    chosen: Tensor,
-    halves: bool,
-) -> tuple[Tensor, Tensor]:
-    """`log_sums` of some rows, which can be computed again for the gradient instead of being held."""
-    some, (rows, columns) = slice(start, start + size), left_out
-    own = (rows >= start) & (rows < start + size)
-    places = rows[own] - start, columns[own]
-    moved = None if added is None else added[some]
-    return _LogSums.apply(wanted[some], vectors, moved, places, chosen[some], halves)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _LogSums(torch.autograd.Function):

@@ -26,7 +26,7 @@ Block = TypeVar("Block")
 REGULARISATIONS = (0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 80.0)
 """Of EASE, in mean degrees of the items."""
 
-EASE: Mapping[str, float] = {"user_power": 0.5, "growth": 0.3}
+EASE: Mapping[str, Any] = {"user_power": 0.5, "growth": 0.3}
 """A long history counts less than in proportion, and popular items are regularised more."""
 
 EASE_ITEMS = 20_000
@@ -131,12 +131,12 @@ class ClosedForms:
         return max(tried, key=lambda one: one.value)
 
     def _ease(self) -> Chosen[linear.LowRank]:
-        parts = _spectrum(self.histories, self.seed, **EASE)
+        parts = linear.spectrum(self.histories, seed=self.seed, **EASE)
         tried = [float(f"{degrees * parts.mean_degree:.4g}") for degrees in REGULARISATIONS]
         values = {lam: self._value(by_block(linear.ease(parts, lam))) for lam in tried}
         best = max(values, key=lambda lam: values[lam])
         settings: dict[str, Any] = {"regularisation": best, **EASE}
-        return Chosen(partial(_ease, self.seed, **settings), linear.ease(parts, best), values[best], settings)
+        return Chosen(partial(_ease, seed=self.seed, **settings), linear.ease(parts, best), values[best], settings)
 
     def _low_pass(self) -> list[Chosen[linear.LowRank]]:
         """Every rank from one decomposition, and larger ones while they pay and can be held."""
@@ -255,7 +255,7 @@ def refits(report: Mapping[str, Any], seed: int) -> dict[str, Callable[[Historie
     sparse = dict(report["sparse_settings"])
     if "regularisation" in report:
         settings = {name: report[name] for name in ("regularisation", *EASE) if name in report}
-        dense: Callable[[Histories], Any] = partial(_ease, seed, **settings)
+        dense: Callable[[Histories], Any] = partial(_ease, seed=seed, **settings)
     else:
         powers = {name: report.get(name, 0.5) for name in ("user_power", "item_power")}  # .5 in models of before
         dense = partial(linear.low_pass, rank=report["rank"], seed=seed, **powers)
@@ -279,13 +279,9 @@ def strengthened(data: Data, config: Config) -> Data:
     return max(tried, key=lambda one: one[0])[1]
 
 
-def _spectrum(histories: Histories, seed: int, user_power: float = 0.0, growth: float = 0.0) -> linear.Spectrum:
-    """With settings by name; models of before those were there have none of them."""
-    return linear.spectrum(histories, seed=seed, user_power=user_power, growth=growth)
-
-
-def _ease(seed: int, histories: Histories, *, regularisation: float, **settings: float) -> linear.LowRank:
-    return linear.ease(_spectrum(histories, seed, **settings), regularisation)
+def _ease(histories: Histories, regularisation: float, seed: int, **settings: Any) -> linear.LowRank:
+    """With the settings that the spectrum was made with; models of before those were there have none of them."""
+    return linear.ease(linear.spectrum(histories, seed=seed, **settings), regularisation)
 
 
 def _factors(histories: Histories, rank: int, seed: int, **settings: float) -> linear.Factors:
