@@ -28,7 +28,7 @@ class Config(BaseModel):
         batch_size: users in one step.
         learning_rate: of the generator (AdamW, cosine decay); None follows from the encoder and the data.
         discriminator_learning_rate: of the discriminator in the game (Adam, betas 0 and .99).
-        weight_decay: of the generator (decoupled); None follows from the encoder.
+        weight_decay: of the generator (decoupled); None follows from the encoder and the data.
         ema_decay: of the running average of the generator's weights that is served.
         clip_norm: largest gradient norm in a step.
         full_softmax_items: catalogues up to this size get the softmax over every item; None follows from the data.

@@ -25,7 +25,7 @@ from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import Watch, served_copy
 from recgan.training.module import ConditionalGAN
-from recgan.training.plan import Plan, plan
+from recgan.training.plan import DECAYS, Plan, plan
 from recgan.training.scoring import by_parts
 from recgan.training.validation import Validation, carve, propose
 from recgan.vocabulary import Vocabulary
@@ -376,12 +376,13 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
     assert (bag.window, bag.full_softmax) == (1000, True)
     assert 20 <= sequence.window <= 200
     assert sequence.learning_rate > bag.learning_rate
-    assert (sequence.dropout, sequence.layers) == (0.5, 1)
+    assert (sequence.dropout, sequence.layers, sequence.weight_decay) == (0.5, 1, 0.3)
     events = 300 * histories.n_items
     dense = Histories(np.array([0, events]), np.arange(events) % N, N, np.arange(float(events)))
     assert plan(Config(), dense, "sequence").dropout == pytest.approx(0.5 * (20 / 300) ** (1 / 3), abs=1e-3)
     many = Histories(np.array([0, 10**6]), np.arange(10**6) % N, N, np.arange(1e6))
     assert (plan(Config(), many, "sequence").layers, plan(Config(), many, "bag").layers) == (3, 1)
+    assert plan(Config(), many, "sequence").weight_decay == 0.1
     large = dataclasses.replace(histories, n_items=10**8)
     assert not plan(Config(), large, "bag").full_softmax
     said = {
@@ -393,6 +394,19 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
         "full_softmax_items": 5,
     }
     assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False)
+
+
+@pytest.mark.parametrize(("kind", "batches"), [("bag", 16), ("sequence", 90)])
+def test_weights_are_forgotten_over_epochs_however_many_steps_they_have(kind, batches):
+    size = {"bag": 128, "sequence": 2048}[kind]
+    n_users, per_user = (batches * size, 1) if kind == "bag" else (1, batches * size)
+    offsets = np.arange(0, n_users * per_user + 1, per_user)
+    items = np.arange(n_users * per_user) % N
+    made = plan(Config(), Histories(offsets, items, N, np.arange(float(len(items)))), kind)
+    steps = made.epochs * batches
+    assert made.weight_decay * made.learning_rate * steps == pytest.approx(1 / 0.8, rel=1e-2)
+    shorter = plan(Config(epochs=made.epochs // 2), Histories(offsets, items, N), kind)
+    assert shorter.weight_decay == pytest.approx(min(2 * made.weight_decay, DECAYS[kind][1]), rel=1e-2)
 
 
 def test_the_rate_falls_with_the_steps_or_with_the_time(histories):

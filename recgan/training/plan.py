@@ -10,6 +10,7 @@ import numpy as np
 
 from recgan.config import Config
 from recgan.histories import Histories
+from recgan.training.batches import TOKENS
 
 Value = TypeVar("Value", int, float)
 FULL_LOGITS = 1_300_000_000
@@ -20,6 +21,12 @@ FREQUENT = 20.0
 
 MANY_EVENTS = 400_000
 """Events in order from which on further blocks of the encoder pay."""
+
+REMEMBERED = 0.8
+"""Share of all planned epochs after which weight decay has forgotten a weight; the learning rate is at its start's."""
+
+DECAYS = {"bag": (0.01, 10.0), "sequence": (0.1, 0.3)}
+"""Least and most weight decay by encoder."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,17 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     predictions = len(histories.items) if ordered else len(histories)
     few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
     full = few if most is None else histories.n_items <= most
+    epochs = _or(config.epochs, 12 if ordered else 50)
+    rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
+    n_batches = predictions / (TOKENS if ordered else config.batch_size)
     return Plan(
         encoder=encoder,
         window=window,
         dropout=_or(config.dropout, _sequence_dropout(histories) if ordered else 0.3),
         layers=3 if ordered and predictions > MANY_EVENTS else 1,
-        epochs=_or(config.epochs, 12 if ordered else 50),
-        learning_rate=_or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories))),
-        weight_decay=_or(config.weight_decay, 0.1 if ordered else 0.01),
+        epochs=epochs,
+        learning_rate=rate,
+        weight_decay=_or(config.weight_decay, _decay(encoder, epochs, n_batches, rate)),
         full_softmax=full,
     )
 
@@ -84,6 +94,12 @@ def _sequence_dropout(histories: Histories) -> float:
     """A half up to FREQUENT events an item, falling with their third root."""
     rarity = min(1.0, FREQUENT * histories.n_items / max(1, len(histories.items)))
     return round(0.5 * math.cbrt(rarity), 3)
+
+
+def _decay(encoder: str, epochs: int, n_batches: float, rate: float) -> float:
+    """So much that weights are forgotten over epochs, however many steps these have (Wang and Aitchison, 2024)."""
+    steps = REMEMBERED * max(1, epochs) * max(1.0, n_batches)
+    return round(float(np.clip(1.0 / (steps * rate), *DECAYS[encoder])), 4)
 
 
 def _bag_rate(n_users: int) -> float:
