@@ -396,7 +396,7 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
     assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False)
 
 
-@pytest.mark.parametrize(("kind", "batches"), [("bag", 16), ("sequence", 90)])
+@pytest.mark.parametrize(("kind", "batches"), [("bag", 300), ("sequence", 90)])
 def test_weights_are_forgotten_over_epochs_however_many_steps_they_have(kind, batches):
     size = {"bag": 128, "sequence": 2048}[kind]
     n_users, per_user = (batches * size, 1) if kind == "bag" else (1, batches * size)

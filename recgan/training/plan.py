@@ -23,9 +23,9 @@ MANY_EVENTS = 400_000
 """Events in order from which on further blocks of the encoder pay."""
 
 REMEMBERED = 0.8
-"""Share of all planned epochs after which weight decay has forgotten a weight; the learning rate is at its start's."""
+"""Share of all planned epochs after which weight decay at the first learning rate has forgotten a weight."""
 
-DECAYS = {"bag": (0.01, 10.0), "sequence": (0.1, 0.3)}
+DECAYS = {"bag": (0.01, 0.03), "sequence": (0.1, 0.3)}
 """Least and most weight decay by encoder."""
 
 

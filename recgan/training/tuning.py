@@ -93,6 +93,6 @@ def _suggested(trial: Trial) -> dict[str, Any]:
         "hidden_dim": trial.suggest_categorical("hidden_dim", [256, 512]),
         "dropout": trial.suggest_float("dropout", 0.1, 0.7),
         "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
-        "weight_decay": trial.suggest_float("weight_decay", 1e-3, 0.5, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-2, 5.0, log=True),
         "batch_size": trial.suggest_categorical("batch_size", [64, 128, 256]),
     }
