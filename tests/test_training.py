@@ -396,17 +396,14 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
     assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False)
 
 
-@pytest.mark.parametrize(("kind", "batches"), [("bag", 300), ("sequence", 90)])
-def test_weights_are_forgotten_over_epochs_however_many_steps_they_have(kind, batches):
-    size = {"bag": 128, "sequence": 2048}[kind]
-    n_users, per_user = (batches * size, 1) if kind == "bag" else (1, batches * size)
-    offsets = np.arange(0, n_users * per_user + 1, per_user)
-    items = np.arange(n_users * per_user) % N
-    made = plan(Config(), Histories(offsets, items, N, np.arange(float(len(items)))), kind)
-    steps = made.epochs * batches
-    assert made.weight_decay * made.learning_rate * steps == pytest.approx(1 / 0.8, rel=1e-2)
-    shorter = plan(Config(epochs=made.epochs // 2), Histories(offsets, items, N), kind)
-    assert shorter.weight_decay == pytest.approx(min(2 * made.weight_decay, DECAYS[kind][1]), rel=1e-2)
+def test_weights_of_sequences_are_forgotten_over_epochs_however_many_steps_they_have():
+    events = 90 * 2048
+    histories = Histories(np.array([0, events]), np.arange(events) % N, N, np.arange(float(events)))
+    made = plan(Config(), histories, "sequence")
+    assert made.weight_decay * made.learning_rate * made.epochs * 90 == pytest.approx(1 / 0.8, rel=1e-2)
+    assert plan(Config(epochs=10), histories, "sequence").weight_decay == pytest.approx(made.weight_decay * 1.2, 1e-2)
+    assert plan(Config(epochs=1), histories, "sequence").weight_decay == DECAYS[1]
+    assert plan(Config(), histories, "bag").weight_decay == 0.01
 
 
 def test_the_rate_falls_with_the_steps_or_with_the_time(histories):

@@ -35,7 +35,7 @@ EASE_ITEMS = 20_000
 LOW_PASS = (128, 256, 512)
 """Ranks of the low-pass filter that larger catalogues try; twice the largest as long as that is better."""
 
-LOW_PASS_CELLS = 160_000_000
+LOW_PASS_CELLS = 80_000_000
 """Most numbers in its singular vectors, of users and items together."""
 
 NEIGHBOURS: Sequence[Mapping[str, Any]] = (

@@ -22,11 +22,8 @@ FREQUENT = 20.0
 MANY_EVENTS = 400_000
 """Events in order from which on further blocks of the encoder pay."""
 
-REMEMBERED = 0.8
-"""Share of all planned epochs after which weight decay at the first learning rate has forgotten a weight."""
-
-DECAYS = {"bag": (0.01, 0.03), "sequence": (0.1, 0.3)}
-"""Least and most weight decay by encoder."""
+REMEMBERED, DECAYS = 0.8, (0.1, 0.3)
+"""Share of all planned epochs after which the weight decay of a sequence encoder has forgotten a weight; its bounds."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,6 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     full = few if most is None else histories.n_items <= most
     epochs = _or(config.epochs, 12 if ordered else 50)
     rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
-    n_batches = predictions / (TOKENS if ordered else config.batch_size)
     return Plan(
         encoder=encoder,
         window=window,
@@ -81,7 +77,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         layers=3 if ordered and predictions > MANY_EVENTS else 1,
         epochs=epochs,
         learning_rate=rate,
-        weight_decay=_or(config.weight_decay, _decay(encoder, epochs, n_batches, rate)),
+        weight_decay=_or(config.weight_decay, _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else 0.01),
         full_softmax=full,
     )
 
@@ -96,10 +92,10 @@ def _sequence_dropout(histories: Histories) -> float:
     return round(0.5 * math.cbrt(rarity), 3)
 
 
-def _decay(encoder: str, epochs: int, n_batches: float, rate: float) -> float:
+def _sequence_decay(epochs: int, n_batches: float, rate: float) -> float:
     """So much that weights are forgotten over epochs, however many steps these have (Wang and Aitchison, 2024)."""
     steps = REMEMBERED * max(1, epochs) * max(1.0, n_batches)
-    return round(float(np.clip(1.0 / (steps * rate), *DECAYS[encoder])), 4)
+    return round(float(np.clip(1.0 / (steps * rate), *DECAYS)), 4)
 
 
 def _bag_rate(n_users: int) -> float:
