@@ -20,7 +20,7 @@ from recgan.networks import Discriminator, build_generator
 from recgan.opening import opening
 from recgan.popularity import Trend
 from recgan.ranking import Blocks, Query, Ranker, Weights
-from recgan.training import closed, phases, short, slates, softmax
+from recgan.training import closed, phases, run, short, slates, softmax
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import Watch, served_copy
@@ -757,6 +757,34 @@ def test_strangers_get_of_the_generator_what_serves_the_users_of_the_training(mo
     assert dataclasses.replace(chosen, unknown=1.0) == blocks.weights
     silent = dataclasses.replace(blocks, weights=Weights(popularity=1.0, unknown=0.0))
     assert short.choose_unknown(silent, Histories.from_lists(rows, n_items), "ndcg@5", 0).unknown == 0.0
+
+
+@pytest.mark.parametrize(("n", "rarer", "pays"), [(100, True, True), (100, False, False), (49, False, True)])
+def test_strangers_are_asked_whether_the_cover_serves_them(model, n, rarer, pays):
+    """Two tastes in the training, one of them rarer; what strangers have, the cover's list or the popular one lacks."""
+    n_items, random = model._histories.n_items, np.random.default_rng(0)
+    both = [np.flatnonzero(random.random(12) < 0.7) + 12 * (user >= 90) for user in range(150)]
+    histories = Histories.from_lists(both, n_items)
+    popularity = np.log1p(histories.counts()).astype(np.float32)
+    blocks = dataclasses.replace(model._blocks, weights=Weights(0.0, popularity=1.0), popularity=popularity)
+    blocks = dataclasses.replace(blocks, opening=None)
+    order = np.argsort(-(popularity + opening(histories, popularity)), kind="stable")[:10]
+    gone = np.setdiff1d(np.argsort(-popularity, kind="stable")[:10], order)
+    likes = np.setdiff1d(order, np.argsort(-popularity, kind="stable")[:10])[:1] if rarer else gone[:1]
+    nothing = Histories.from_lists([np.empty(0, np.int64)] * n, n_items)
+    query = Query(nothing, nothing, np.zeros((n, 0), np.float32))
+    validation = Validation(query, Histories.from_lists([likes] * n, n_items), np.ones(n, np.int64), "ndcg@10")
+    assert short.cover_pays(blocks, histories, None, validation) == pays
+
+
+def test_where_the_cover_does_not_pay_strangers_get_what_is_popular(small_config, monkeypatch):
+    monkeypatch.setattr(run, "cover_pays", lambda *_: False)
+    rows = [(user, item) for user in range(60) for item in np.random.default_rng(user).permutation(20)[:6]]
+    frame = pd.DataFrame(rows, columns=["user_id", "item_id"])
+    model = recgan.train(frame, config=small_config)
+    assert model.info()["cover"] is False
+    for some in (model, recgan.update(model, pd.DataFrame({"user_id": [99], "item_id": [3]}))):
+        assert not some._blocks.opening.any()
 
 
 def test_strangers_get_an_order_of_their_own_and_nobody_else(small_config):

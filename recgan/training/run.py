@@ -38,6 +38,7 @@ from recgan.training.plan import plan
 from recgan.training.preferences import fit_preferences
 from recgan.training.reporting import alarms, versions
 from recgan.training.scoring import WHOLE
+from recgan.training.short import cover_pays
 from recgan.training.team import Team, team
 from recgan.training.validation import LINEAR, Proposals
 
@@ -131,6 +132,8 @@ class Run:
         data, config = self.data, self.config
         blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
+        life = self.popularity.settings["half_life"]
+        self.report["cover"] = cover_pays(blocks, data.histories, life, data.validation)
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
         blocks = replace(blocks, opening=self._opening(blocks))
         blocks = self._timed("preferences", partial(self._with_preferences, blocks))
@@ -266,6 +269,8 @@ class Run:
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))
 
     def _opening(self, blocks: Blocks) -> np.ndarray:
+        if not self.report["cover"]:
+            return np.zeros_like(blocks.popularity)
         return opening(self.data.whole, blocks.popularity, self.popularity.settings["half_life"])
 
     def _with_preferences(self, blocks: Blocks) -> Blocks:

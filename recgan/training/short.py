@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 
 from recgan.histories import Histories
+from recgan.opening import opening
 from recgan.ranking import Blocks, Query, Ranker, Weights
 from recgan.training.validation import Proposals, Validation, propose, units
 
@@ -117,6 +118,28 @@ def choose_unknown(blocks: Blocks, histories: Histories, metric: str, seed: int)
         return asked.measure(Ranker(weighed, None, 1))
 
     return replace(blocks.weights, unknown=max(UNKNOWN, key=value))
+
+
+def cover_pays(blocks: Blocks, histories: Histories, half_life: float | None, validation: Validation) -> bool:
+    """Whether the strangers among the validation users have as many hits in the cover's list as in the popular one.
+
+    Where fashion changes from day to day, what many have together is soon what many had.
+
+    Args:
+        blocks: stage one with its weights, without an opening.
+        histories: of the training.
+        half_life: days after which an interaction counts half; None counts all alike.
+        validation: only its users without a history are asked.
+
+    Returns:
+        True where they are too few to tell.
+    """
+    strangers = np.flatnonzero(validation.query.histories.lengths == 0)
+    if len(strangers) < FEWEST:
+        return True
+    asked = replace(validation.take(strangers), metric=f"hit@{validation.k}")
+    covered = replace(blocks, opening=opening(histories, blocks.popularity, half_life))
+    return asked.measure(Ranker(covered, None, 1)) >= asked.measure(Ranker(blocks, None, 1))
 
 
 def _values(case: Case, weights: Weights) -> np.ndarray:

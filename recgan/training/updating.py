@@ -182,7 +182,9 @@ def _refitted(blocks: Blocks, model: Recommender, histories: Histories) -> Block
         ) from error
     counting = [name for name in LINEAR if getattr(blocks.weights, name)]
     closed: Mapping[str, Any] = {name: fits[name](histories) for name in (*counting, "popularity")}
-    first = opening(histories, closed["popularity"], model._report["half_life"])
+    first = np.zeros_like(closed["popularity"])
+    if model._report.get("cover", True):
+        first = opening(histories, closed["popularity"], model._report["half_life"])
     return replace(blocks, **closed, opening=first)
 
 
