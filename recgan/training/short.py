@@ -15,7 +15,7 @@ from recgan.training.validation import Proposals, Validation, propose, units
 LENGTHS = (1, 3, 10, 30)
 """Lengths to which histories are cut, so that users who are new stand beside those who are not."""
 FEWEST, MOST = 50, 2000
-"""Users who must have a longer history for a length to be tried, and most users of a length."""
+"""Users of a length, or strangers, without whom nothing is concluded; and most users of a length."""
 GENERATED = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Steps in the weight of the generated block, and in the unit of popularity."""
