@@ -19,7 +19,6 @@ from recgan.errors import ConfigError
 from recgan.features import ItemTraits, category_flags, category_matrix
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.networks import Discriminator, build_generator
-from recgan.opening import opening
 from recgan.popularity import popularity_spread
 from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Ranker, Weights
@@ -38,7 +37,7 @@ from recgan.training.plan import plan
 from recgan.training.preferences import fit_preferences
 from recgan.training.reporting import alarms, versions
 from recgan.training.scoring import WHOLE
-from recgan.training.short import cover_pays
+from recgan.training.short import cover_pays, opened
 from recgan.training.team import Team, team
 from recgan.training.validation import LINEAR, Proposals
 
@@ -132,10 +131,9 @@ class Run:
         data, config = self.data, self.config
         blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
-        life = self.popularity.settings["half_life"]
-        self.report["cover"] = cover_pays(blocks, data.histories, life, data.validation)
+        self.report["cover"] = cover_pays(blocks, data.histories, self.report["half_life"], data.validation)
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
-        blocks = replace(blocks, opening=self._opening(blocks))
+        blocks = replace(blocks, opening=opened(self.report, data.whole, blocks.popularity))
         blocks = self._timed("preferences", partial(self._with_preferences, blocks))
         parts, self.report["content"] = self._timed("content", partial(self._content, blocks, judge))
         self.report |= {
@@ -267,11 +265,6 @@ class Run:
         tuned = self.phases.tuned(blocks, self.report["ranking"]["best_epoch"])
         refitted = replace(tuned, **closed)
         return refitted, replace(judge, traits=self._traits(data.whole, refitted))
-
-    def _opening(self, blocks: Blocks) -> np.ndarray:
-        if not self.report["cover"]:
-            return np.zeros_like(blocks.popularity)
-        return opening(self.data.whole, blocks.popularity, self.popularity.settings["half_life"])
 
     def _with_preferences(self, blocks: Blocks) -> Blocks:
         """With an encoder of stated preferences, where the items have categories and nobody is in a hurry."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -140,6 +142,13 @@ def cover_pays(blocks: Blocks, histories: Histories, half_life: float | None, va
     asked = replace(validation.take(strangers), metric=f"hit@{validation.k}")
     covered = replace(blocks, opening=opening(histories, blocks.popularity, half_life))
     return asked.measure(Ranker(covered, None, 1)) >= asked.measure(Ranker(blocks, None, 1))
+
+
+def opened(report: Mapping[str, Any], histories: Histories, popularity: np.ndarray) -> np.ndarray:
+    """What strangers are shown, as `recgan.opening` has it, or nothing else than what is popular, as a report says."""
+    if not report.get("cover", True):  # models of before always had the cover
+        return np.zeros_like(popularity)
+    return opening(histories, popularity, report["half_life"])
 
 
 def _values(case: Case, weights: Weights) -> np.ndarray:

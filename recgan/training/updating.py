@@ -16,7 +16,6 @@ from recgan.errors import ArtifactError, ConfigError, DataError
 from recgan.features import ItemTraits, category_flags
 from recgan.histories import Histories, Strength, fingerprint
 from recgan.interactions import by_taste, read_interactions
-from recgan.opening import opening
 from recgan.progress import Progress
 from recgan.ranking import Blocks, Judge, Query, Weights
 from recgan.recommender import Recommender
@@ -27,6 +26,7 @@ from recgan.training.data import Data
 from recgan.training.phases import Phases
 from recgan.training.plan import plan
 from recgan.training.preferences import fit_preferences
+from recgan.training.short import opened
 from recgan.training.validation import LINEAR, Validation
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
@@ -182,10 +182,7 @@ def _refitted(blocks: Blocks, model: Recommender, histories: Histories) -> Block
         ) from error
     counting = [name for name in LINEAR if getattr(blocks.weights, name)]
     closed: Mapping[str, Any] = {name: fits[name](histories) for name in (*counting, "popularity")}
-    first = np.zeros_like(closed["popularity"])
-    if model._report.get("cover", True):
-        first = opening(histories, closed["popularity"], model._report["half_life"])
-    return replace(blocks, **closed, opening=first)
+    return replace(blocks, **closed, opening=opened(model._report, histories, closed["popularity"]))
 
 
 def _is_trained(model: Recommender) -> bool:
