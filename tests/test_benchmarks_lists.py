@@ -106,12 +106,30 @@ def test_a_margin_is_the_distance_from_the_knob_at_the_same_accuracy():
     curves = {
         "dial": [point(0.5, 0.1), point(0.35, 0.4), point(0.1, 0.9)],
         "MMR": [point(0.5, 0.1), point(0.4, 0.2), point(0.3, 0.4)],
+        "mean likeness": [point(0.5, 0.1)],
         "popularity weight": [point(0.5, 0.1)],
         "Gumbel temperature": [point(0.5, 0.1)],
     }
     margins = dial_curves._margins(curves, "diversity, vectors")["diversity beside MMR"]
     assert margins[:2] == pytest.approx([0.0, 0.1])
     assert margins[2] is None
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_unlike_items_are_chosen_one_after_the_other(mean):
+    random = np.random.default_rng(0)
+    space = random.normal(size=(40, 6))
+    space /= np.linalg.norm(space, axis=1, keepdims=True)
+    numbers, merit = random.permuted(np.tile(np.arange(40), (5, 1)), axis=1)[:, :20], random.normal(size=(5, 20))
+    found = dial_curves._unlike(space, numbers, merit, 2.0, mean=mean)
+    for row in range(5):
+        chosen = []
+        for _ in range(dial_curves.N):
+            left = [k for k in range(20) if numbers[row, k] not in chosen]
+            above = [[space[numbers[row, k]] @ space[one] for one in chosen] or [0.0] for k in left]
+            alike = np.array([np.mean(values) if mean else max(0.0, *values, -1.0) for values in above])
+            chosen.append(numbers[row, left[int((merit[row, left] - 2.0 * alike).argmax())]])
+        assert found[row].tolist() == chosen
 
 
 def front_curves():

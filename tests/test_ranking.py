@@ -193,19 +193,21 @@ def test_explore_hangs_on_the_key_alone(blocks):
 
 def explored_slowly(asked, blocks, numbers, relevance, n, dial):
     """The order of the dial, one candidate after the other."""
+    turned = dial.turned(asked.explore)
     orders = []
     for row, key in enumerate(asked.keys):
         there = [k for k in range(numbers.shape[1]) if numbers[row, k] != ABSENT]
         values = relevance[row, there].astype(np.float64)
         deviation = (values.std() if len(values) else 0.0) or 1.0
         chosen = []
-        for strength in dial.strengths(asked.explore, min(n, numbers.shape[1])):
+        for strength in dial.strengths(min(n, numbers.shape[1])):
             best, best_value = None, -np.inf
             for k in (k for k in there if k not in chosen):
                 item = numbers[row, k]
                 luck = chance(np.array([key]), np.array([[item]]))[0, 0] - 0.5
-                alike = max([0.0, *(float(blocks.space[item] @ blocks.space[numbers[row, c]]) for c in chosen)])
-                spice = dial.luck * luck - dial.popularity * blocks.popularity[item] - dial.likeness * alike
+                above = [float(blocks.space[item] @ blocks.space[numbers[row, c]]) for c in chosen]
+                alike = np.mean(above) if above else 0.0
+                spice = turned.luck * luck - turned.popularity * blocks.popularity[item] - turned.likeness * alike
                 value = (relevance[row, k] - values.mean()) / deviation + strength * spice
                 if value > best_value + 1e-9:
                     best, best_value = k, value
@@ -232,13 +234,17 @@ def test_an_explored_list_begins_with_the_shorter(blocks):
         np.testing.assert_array_equal(Ranker(blocks, None, 20).rank(asked, n)[0], long[:, :n])
 
 
-def test_strengths_rise_with_the_dial_and_towards_the_end_of_every_ten_places():
-    low, high = (Dial().strengths(explore, 20) for explore in (0.3, 0.9))
-    assert (low <= high).all()
-    assert low[:7].tolist() == [0.0] * 7
-    assert (np.diff(low[:10]) >= 0).all()
-    assert low[:10].tolist() == low[10:].tolist()
-    assert Dial().strengths(1e-9, 10).max() < 1e-8
+def test_strengths_rise_towards_the_end_of_every_ten_places():
+    strengths = Dial().strengths(20)
+    assert (np.diff(strengths[:10]) > 0).all()
+    assert strengths[:10].tolist() == strengths[10:].tolist()
+    assert strengths[[0, 9]].tolist() == [Dial().floor, 1.0]
+
+
+def test_a_dial_that_is_hardly_turned_changes_hardly_anything():
+    turned = Dial().turned(1e-12)
+    assert max(turned.luck, turned.popularity, turned.likeness) < 1e-3
+    assert Dial().turned(1.0) == Dial()
 
 
 def test_the_dial_is_monotone_in_diversity_novelty_and_variety(blocks):
@@ -392,13 +398,17 @@ def test_one_very_long_history_does_not_widen_the_others():
     assert peak(5900) < 1.3 * peak(20)
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 40))
-def test_strengths_of_fewer_places_are_the_first_of_more_and_rise_with_the_dial(one, other, n):
-    low, high = (Dial().strengths(explore, n) for explore in sorted((one, other)))
-    assert (low <= high + 1e-12).all()
-    assert (low >= 0).all()
-    np.testing.assert_array_equal(Dial().strengths(one, n + 7)[:n], Dial().strengths(one, n))
-    np.testing.assert_allclose(Dial().strengths(1.0, n), np.clip((np.arange(n) % 10 - 3) / 2, 0.0, 1.0))
+@given(st.integers(0, 40))
+def test_strengths_of_fewer_places_are_the_first_of_more(n):
+    np.testing.assert_array_equal(Dial().strengths(n + 7)[:n], Dial().strengths(n))
+    np.testing.assert_allclose(Dial().strengths(n), 0.05 + 0.95 * (np.arange(n) % 10 / 9) ** 2)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_all_that_counts_rises_with_the_dial(one, other):
+    low, high = (Dial().turned(explore) for explore in sorted((one, other)))
+    for name in ("luck", "popularity", "likeness"):
+        assert 0.0 <= getattr(low, name) <= getattr(high, name) <= getattr(Dial(), name)
 
 
 @given(st.floats(0, 1), st.integers(0, 40))
@@ -578,14 +588,15 @@ def test_portions_are_as_many_users_as_scores_can_be_held(blocks, most, sizes, m
     assert found == sizes
 
 
-def test_what_the_dial_weighs_at_its_default(blocks):
-    """Luck, log popularity and the largest likeness to an item above, in deviations of the relevance."""
+@pytest.mark.parametrize("explore", [1.0, 0.25])
+def test_what_the_dial_weighs_at_its_default(blocks, explore):
+    """Luck, log popularity and the mean likeness to the items above, in deviations of the relevance."""
     keys, numbers = np.arange(3, dtype=np.uint64), np.arange(12).reshape(3, 4)
-    spice = Spice(query(3, keys=keys), blocks, numbers, Dial())
-    own = 2.0 * (chance(keys, numbers) - 0.5) - 1.4 * blocks.popularity[numbers]
+    spice = Spice(query(3, explore=explore, keys=keys), blocks, numbers, Dial())
+    own = 2.6 * explore**0.75 * (chance(keys, numbers) - 0.5) - 2.0 * explore**0.5 * blocks.popularity[numbers]
     np.testing.assert_allclose(spice.gains(), own, atol=1e-6)
     above = np.array([[20, 30], [21, 31], [22, 32]])
     for column in range(2):
         spice.add(above[:, column])
-        alike = np.einsum("bkq,bjq->bkj", blocks.space[numbers], blocks.space[above[:, : column + 1]]).max(axis=2)
-        np.testing.assert_allclose(spice.gains(), own - 5.0 * np.maximum(alike, 0.0), atol=1e-5)
+        alike = np.einsum("bkq,bjq->bkj", blocks.space[numbers], blocks.space[above[:, : column + 1]]).mean(axis=2)
+        np.testing.assert_allclose(spice.gains(), own - 12.0 * explore**0.75 * alike, atol=1e-5)

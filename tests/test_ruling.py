@@ -89,9 +89,9 @@ class Oracle:
 
     def merits(self, above: list[int], place: int) -> dict[int, tuple[int, float]]:
         """Of every ranked item: whether it is weighed, and its value."""
-        head, dial, rules = self.relevance[: self.n_head], Dial(), self.query.rules
+        head, dial, rules = self.relevance[: self.n_head], Dial().turned(self.query.explore), self.query.rules
         spread = (head.std() if len(head) else 0.0) or 1.0
-        strength = dial.strengths(self.query.explore, self.n)[place]
+        strength = dial.strengths(self.n)[place]
         weight = dial.calibrations(rules.calibration, self.n)[place]
         values = {}
         for k, item in enumerate(self.ranked):
@@ -101,7 +101,8 @@ class Oracle:
             value = (1 - weight) * (head[k] - head.mean()) / spread
             if self.query.explore:
                 luck = chance(self.query.keys, np.array([[item]]))[0, 0] - 0.5
-                alike = max([0.0, *(float(self.blocks.space[item] @ self.blocks.space[one]) for one in above)])
+                likenesses = [float(self.blocks.space[item] @ self.blocks.space[one]) for one in above]
+                alike = np.mean(likenesses) if likenesses else 0.0
                 own = dial.luck * luck - dial.popularity * self.blocks.popularity[item]
                 value += strength * (own - dial.likeness * alike)
             if rules.calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,29 +25,36 @@ class Dial:
     """What counts at an explored place, in deviations of the user's relevance over the candidates.
 
     One list has three ends: unlike items, rare items, other items at every visit. A place that is given up for one of
-    them is free for the others too, so all three count at the same places, and the places above stay accurate.
+    them is free for the others too, so all three count at the same places, little at the first and most at the last.
+    Rarity costs next to nothing at first, so its weight grows fastest with the dial.
 
     Args:
-        luck: width of the uniform noise, which hangs on user, item and seed.
-        popularity: cost of one deviation of the log popularity.
-        likeness: cost of the largest likeness to an item above.
-        places: how many of every ten are explored at explore = 1.
-        ramp: places over which the strength rises to its full value.
-        power: of explore, with which the full value grows to 1.
+        luck: width of the uniform noise at explore = 1, which hangs on user, item and seed.
+        popularity: cost of one deviation of the log popularity at explore = 1.
+        likeness: cost of the mean likeness to the items above at explore = 1.
+        floor: share of the strength that the first place has.
+        curve: power with which the strength rises from the first place to the last of every ten.
+        power: of explore, with which luck and likeness grow.
+        rarity: of explore, with which the cost of popularity grows.
     """
 
-    luck: float = 2.0
-    popularity: float = 1.4
-    likeness: float = 5.0
-    places: float = 6.0
-    ramp: float = 2.0
-    power: float = 0.25
+    luck: float = 2.6
+    popularity: float = 2.0
+    likeness: float = 12.0
+    floor: float = 0.05
+    curve: float = 2.0
+    power: float = 0.75
+    rarity: float = 0.5
 
-    def strengths(self, explore: float, n: int) -> np.ndarray:
-        """How much the first n places leave the accurate order, (n,) float64, for explore in [0, 1]."""
-        place = np.arange(n) % BLOCK + 1.0
-        rise = np.clip((place - BLOCK + self.places * explore) / self.ramp, 0.0, 1.0)
-        return np.asarray(rise * explore**self.power)
+    def turned(self, explore: float) -> Dial:
+        """What counts at explore in [0, 1]."""
+        grown = explore**self.power
+        popularity = self.popularity * explore**self.rarity
+        return replace(self, luck=self.luck * grown, popularity=popularity, likeness=self.likeness * grown)
+
+    def strengths(self, n: int) -> np.ndarray:
+        """How much the first n places leave the accurate order, (n,) float64 in [0, 1]."""
+        return np.asarray(self.floor + (1.0 - self.floor) * (np.arange(n) % BLOCK / (BLOCK - 1)) ** self.curve)
 
     def calibrations(self, weight: float, n: int) -> np.ndarray:
         """How much calibrated categories count at the first n places, (n,) float64 in [0, 1]: more further down."""
@@ -59,26 +66,29 @@ class Spice:
     """What the candidates of B growing lists gain by luck, by being rare, and by being unlike the items above them.
 
     Args:
-        query: what chance hangs on.
+        query: what chance hangs on, and how far to explore.
         blocks: know how popular and how alike items are.
         numbers: item numbers of the candidates, (B, K) int64, any where none stands.
         dial: what each counts.
     """
 
     def __init__(self, query: Query, blocks: Blocks, numbers: np.ndarray, dial: Dial) -> None:
+        dial = dial.turned(query.explore)
         self.own = dial.luck * (chance(query.keys, numbers) - 0.5) - dial.popularity * blocks.popularity[numbers]
         self.space = blocks.space
         self.items = blocks.space[numbers]  # (B, K, Q)
         self.alike = np.zeros(numbers.shape)
+        self.above = 0
         self.likeness = dial.likeness
 
     def gains(self) -> np.ndarray:
         """What every candidate gains, in deviations of relevance, (B, K) float64."""
-        return np.asarray(self.own - self.likeness * self.alike)
+        return np.asarray(self.own - self.likeness * self.alike / max(self.above, 1))
 
     def add(self, items: np.ndarray) -> None:
         """Put an item (B,) into every list."""
-        self.alike = np.maximum(self.alike, np.einsum("bkq,bq->bk", self.items, self.space[items]))
+        self.alike += np.einsum("bkq,bq->bk", self.items, self.space[items])
+        self.above += 1
 
 
 class Values:
@@ -99,7 +109,7 @@ class Values:
     ) -> None:
         first, weight = numbers[:, :head], query.rules.calibration
         self.merit = _standardised(relevance[:, :head], np.isfinite(relevance[:, :head]))
-        self.strengths, self.weights = dial.strengths(query.explore, n), dial.calibrations(weight, n)
+        self.strengths, self.weights = dial.strengths(n), dial.calibrations(weight, n)
         self.spice = Spice(query, blocks, first, dial) if query.explore else None
         self.mix = Calibration(query.histories, blocks.votes, first) if weight else None
         self.all = np.empty(numbers.shape)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from dial_curves import Flat
 from tables import Sheet
 from tested import Tested, models
 
@@ -22,12 +21,21 @@ WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 AXES = ("NDCG@10", "divergence, nats", "coverage")
 
 
+@dataclass(frozen=True)
+class Steck(Dial):
+    """The same weight at every place."""
+
+    def calibrations(self, weight: float, n: int) -> np.ndarray:
+        """The weight."""
+        return np.full(n, weight)
+
+
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Means over the seeds for the candidates of the ranker, and for those united with what the draws propose."""
     tested = models(options)
     kinds: dict[str, Callable[[Tested, float], list[float]]] = {
         "served": _served,
-        "alike at every place (Steck)": partial(_drawn, each=0, dial=Flat(luck=0.0, popularity=0.0, likeness=0.0)),
+        "alike at every place (Steck)": partial(_drawn, each=0, dial=Steck()),
         "with the draws' candidates": partial(_drawn, each=EACH, dial=Dial()),
     }
     curves = {

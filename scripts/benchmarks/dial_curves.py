@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from tables import Sheet
 from tested import Tested, likeness, models
 
-from recgan.ranking import Dial, arranged
 from recgan.ranking.arranging import chance
 
 N, VISITS, K = 10, 3, 100
 STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 KNOBS = {
-    "MMR": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0),
+    "MMR": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0),
+    "mean likeness": (0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0),
     "popularity weight": (0.2, 0.4, 0.6, 0.8, 1.2, 1.6, 2.4),
     "Gumbel temperature": (0.1, 0.2, 0.3, 0.4, 0.55, 0.7, 0.9),
 }
+"""MMR counts the largest likeness to an item above; "mean likeness" the mean of them, as the dial does."""
 AXES = ("NDCG@10", "diversity, categories", "diversity, vectors", "coverage", "novelty", "variety")
-OWN = {"MMR": "diversity", "popularity weight": "coverage", "Gumbel temperature": "variety"}
+OWN = {
+    "MMR": "diversity",
+    "mean likeness": "diversity",
+    "popularity weight": "coverage",
+    "Gumbel temperature": "variety",
+}
 """The axis that each knob is made for; diversity is that of the categories where there are any."""
 LEVELS = 101
 """Of NDCG@10, at which curves are compared."""
-
-
-@dataclass(frozen=True)
-class Flat(Dial):
-    """The same strength at every place."""
-
-    def strengths(self, explore: float, n: int) -> np.ndarray:
-        """All ones."""
-        return np.ones(n)
-
-    def calibrations(self, weight: float, n: int) -> np.ndarray:
-        """The weight."""
-        return np.full(n, weight)
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
@@ -70,23 +63,36 @@ def _keys(tested: Tested, visit: int) -> np.ndarray:
 
 def _knob(tested: Tested, knob: str, level: float) -> list[float]:
     """One knob, alike at every place, on the candidates that the dial has."""
-    blocks = tested.model._blocks
     numbers, scores = tested.model._ranker.rank(tested.query, K)
-    query = replace(tested.query, explore=1.0, keys=_keys(tested, 0))
+    there = np.isfinite(scores)
+    spread = scores.std(axis=1, keepdims=True, where=there)
+    merit = scores / np.where(spread > 0.0, spread, 1.0)
     if knob == "Gumbel temperature":
-        lists = []
-        spread = scores.std(axis=1, keepdims=True, where=np.isfinite(scores))
-        for visit in range(VISITS):
-            luck = -np.log(-np.log(np.clip(chance(_keys(tested, visit), numbers), 1e-12, 1.0 - 1e-12)))
-            order = np.argsort(-(scores + level * spread * luck), axis=1, kind="stable")
-            lists.append(np.take_along_axis(numbers, order, 1)[:, :N])
-        return _point(tested, lists)
-    weights = {
-        "MMR": {"likeness": level, "popularity": 0.0},
-        "popularity weight": {"likeness": 0.0, "popularity": level},
-    }
-    order = arranged(query, blocks, numbers, scores, N, Flat(luck=0.0, **weights[knob]))
-    return _point(tested, [np.take_along_axis(numbers, order, 1)[:, :N]])
+        lucks = [
+            -np.log(-np.log(np.clip(chance(_keys(tested, visit), numbers), 1e-12, 1.0 - 1e-12)))
+            for visit in range(VISITS)
+        ]
+        return _point(tested, [_best(numbers, merit + level * luck) for luck in lucks])
+    if knob == "popularity weight":
+        return _point(tested, [_best(numbers, merit - level * tested.model._blocks.popularity[numbers])])
+    return _point(tested, [_unlike(tested.model._blocks.space, numbers, merit, level, mean=knob == "mean likeness")])
+
+
+def _best(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The N candidates (B, K) with the largest values, (B, N)."""
+    return np.take_along_axis(numbers, np.argsort(-values, axis=1, kind="stable")[:, :N], 1)
+
+
+def _unlike(space: np.ndarray, numbers: np.ndarray, merit: np.ndarray, level: float, *, mean: bool) -> np.ndarray:
+    """N candidates (B, N), one after the other, less `level` times the likeness to those above: mean or largest."""
+    rows, items, values = np.arange(len(numbers)), space[numbers], merit.copy()
+    alike, chosen = np.zeros(values.shape), np.empty((len(numbers), N), np.int64)
+    for place in range(N):
+        best = (values - level * (alike / max(place, 1) if mean else alike)).argmax(axis=1)
+        chosen[:, place], values[rows, best] = numbers[rows, best], -np.inf
+        likeness_to_it = np.einsum("bkq,bq->bk", items, space[chosen[:, place]])
+        alike = alike + likeness_to_it if mean else np.maximum(alike, likeness_to_it)
+    return chosen
 
 
 def _point(tested: Tested, lists: list[np.ndarray]) -> list[float]:
