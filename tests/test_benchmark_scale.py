@@ -53,6 +53,38 @@ def test_the_optimum_ranks_by_the_true_chances(ordered):
         np.testing.assert_array_equal(planted.best(user, history, 20), np.argsort(-chance, kind="stable")[:20])
 
 
+def test_groups_are_inferred_by_weighing_every_pair():
+    planted = Planted(9_000, 900, 200)
+    items = planted.frame().groupby("user_id")["item_id"].agg(list)
+    for history in map(np.array, items[:20]):
+        weights = np.empty((planted.n_groups, planted.n_groups))
+        for first, second in np.ndindex(weights.shape):
+            own = [(planted.group[history] == group) * planted.share[history] for group in (first, second)]
+            weights[first, second] = np.prod(
+                NOISE * planted.popularity[history] + (1 - NOISE) * (2 * own[0] + own[1]) / 3
+            )
+        weights /= weights.sum()
+        expected = (2 * weights.sum(1) + weights.sum(0)) / 3
+        groups, shares = planted.inferred(history)
+        assert groups.tolist() == np.unique(planted.group[history]).tolist()
+        np.testing.assert_allclose(shares, expected[groups], atol=1e-12)
+
+
+def test_who_infers_the_groups_is_better_than_popularity_and_not_than_who_knows_them():
+    planted = Planted(30_000, 900, 3_000)
+    train, truth = held_out(planted.frame(), 1_000, seed=0)
+    items = train.groupby("user_id")["item_id"].agg(list)
+
+    def hits(lists):
+        return np.mean([item in one for item, one in zip(truth["item_id"], lists, strict=True)])
+
+    histories = [np.array(items[user]) for user in truth["user_id"]]
+    both = list(zip(truth["user_id"], histories, strict=True))
+    known, inferred = (hits([planted.best(*one, 10, infer=infer) for one in both]) for infer in (False, True))
+    popular = hits([np.setdiff1d(planted.popular[: 10 + len(one)], one, assume_unique=True)[:10] for one in histories])
+    assert popular + 0.05 < inferred < known
+
+
 def test_one_row_of_some_users_is_held_out():
     frame = Planted(3_000, 300, 200).frame()
     train, truth = held_out(frame, 50, seed=0)
@@ -81,6 +113,10 @@ def test_sizes_are_trained_once_and_told(tmp_path, capsys):
     assert {"reading", "closed forms", "ranking phase"} <= set(first["runs"][0]["stages"])
     assert scale.main(call) == 0
     assert json.loads(out.read_text())["runs"] == first["runs"]
+    del first["runs"][1]["values"]["inferred optimum"]
+    out.write_text(json.dumps(first))
+    assert scale.main([*call, "--table", "markdown"]) == 0
+    assert f"| 2e3x160x200 |{table.split('| 2e3x160x200 |')[2]}" in capsys.readouterr().out
 
 
 def test_both_ways_of_reading_find_the_same_rows(capsys):

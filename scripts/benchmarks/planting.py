@@ -123,7 +123,26 @@ class Planted:
         group = self.group[newest]
         return np.array([group, (group + 1) % self.n_groups]), np.array([STAY, 1.0 - STAY])
 
-    def best(self, user: int, history: np.ndarray, n: int) -> np.ndarray:
+    def inferred(self, history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Groups of a history without order, and how often the next item comes from each by Bayes' rule, (k,) each.
+
+        Every pair of groups, the same twice too, is as likely as any other before the history is seen; all groups that
+        are not in it are alike. Items that were drawn twice count once.
+
+        Args:
+            history: items of a user whose groups are not known.
+        """
+        groups, place = np.unique(self.group[history], return_inverse=True)
+        inside = np.vstack([place == one for one in range(len(groups))] + [np.zeros(len(history), bool)])
+        first, second = 2.0 * inside[:, None] / 3.0, 1.0 * inside[None] / 3.0
+        chance = NOISE * self.popularity[history] + (1.0 - NOISE) * self.share[history] * (first + second)
+        alike = np.append(np.ones(len(groups)), self.n_groups - len(groups))
+        likely = np.log(chance).sum(axis=2)
+        weight = np.exp(likely - likely.max()) * alike[:, None] * alike
+        weight /= weight.sum()
+        return groups, (2.0 * weight.sum(axis=1) + weight.sum(axis=0))[:-1] / 3.0
+
+    def best(self, user: int, history: np.ndarray, n: int, *, infer: bool = False) -> np.ndarray:
         """The items that come next with the largest true probability, without the history, (n,) int64.
 
         Args:
@@ -131,9 +150,11 @@ class Planted:
             history: items of the user, oldest first; with an order the group of the newest one counts, which now and
                 then is none of the walk.
             n: length of the list.
+            infer: without an order: the groups of the user are not known, but inferred from the history; the groups of
+                the items and what is popular in each are known.
         """
+        groups, shares = self.inferred(history) if infer and not self.ordered else self.chances(user, history[-1])
         order, offsets = self.members
-        groups, shares = self.chances(user, history[-1])
         near = [order[offsets[group] : offsets[group + 1]] for group in groups]
         some = np.setdiff1d(np.concatenate([*near, self.popular[: n + len(history)]]), history)
         value = NOISE * self.popularity[some]

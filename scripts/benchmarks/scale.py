@@ -5,7 +5,8 @@
 A size is interactions x items x users. One process writes the data as Parquet shards, another one trains on them; the
 result is written after each size, and sizes that are in the file already are not trained again. With
 `--settings '{"rows_in_memory": 1000000}'` larger data stay on disk. The optimum knows the groups of every user, which
-nobody can tell from a short history for sure. An exponent is the slope of the logarithm of the processor seconds, or
+nobody can tell from a short history for sure; the inferred optimum has them from the history by Bayes' rule, and knows
+the items' groups. An exponent is the slope of the logarithm of the processor seconds, or
 of the memory, against that of the interactions, between a size and the one before.
 """
 
@@ -39,6 +40,7 @@ from recgan.training.fitting import seeded
 from recgan.training.run import Run
 
 METRICS, N_LISTED = ("ndcg@10", "recall@20"), 20
+OPTIMA = ("optimum", "inferred optimum")
 ASKED, SHARD = 2000, 1_000_000
 """Users who are asked, and rows of a Parquet file."""
 Found = TypeVar("Found")
@@ -122,16 +124,23 @@ def measured(planted: Planted, folder: Path, asked: Asked, settings: dict[str, A
 
 
 def values(planted: Planted, model: Any, asked: Asked) -> dict[str, dict[str, float]]:
-    """Metrics of the model, of popularity and of the planted optimum."""
-    users = asked.truth[USER]
+    """Metrics of the model, of popularity and of the planted optima."""
+    lists = {"model": model.recommend_batch(asked.truth[USER], N_LISTED), "popular": asked.popular}
+    found = {name: dict(recgan.evaluate(one, asked.truth, METRICS)) for name, one in lists.items()}
+    return found | optima(planted, asked)
+
+
+def optima(planted: Planted, asked: Asked) -> dict[str, dict[str, float]]:
+    """Metrics of the lists that are best for who knows the groups of the users, and for who infers them."""
     histories = {int(user): rows.to_numpy() for user, rows in asked.histories.groupby(USER)[ITEM]}  # type: ignore[call-overload]
-    best = [_list(user, planted.best(user, histories[user], N_LISTED)) for user in map(int, users)]
-    lists = {
-        "model": model.recommend_batch(users, N_LISTED),
-        "popular": asked.popular,
-        "optimum": pd.concat(best, ignore_index=True),
-    }
-    return {name: dict(recgan.evaluate(one, asked.truth, METRICS)) for name, one in lists.items()}
+    found = {}
+    for name, infer in (("optimum", False), ("inferred optimum", True)):
+        best = [
+            _list(user, planted.best(user, histories[user], N_LISTED, infer=infer))
+            for user in map(int, asked.truth[USER])
+        ]
+        found[name] = dict(recgan.evaluate(pd.concat(best, ignore_index=True), asked.truth, METRICS))
+    return found
 
 
 def _list(user: int, items: Any) -> pd.DataFrame:
@@ -159,10 +168,11 @@ def sheet(runs: Sequence[dict[str, Any]]) -> list[Sheet]:
         epoch = [f"{run['epoch_seconds']:,.2f}", str(run["epochs"])]
         costs.append([run["size"], *seconds, total, grown[0], *epoch, peak, grown[1]])
         cells = [f"{run['values'][name][metric]:.4f}" for metric in METRICS for name in run["values"]]
-        share = [f"{run['values']['model'][metric] / run['values']['optimum'][metric]:.0%}" for metric in METRICS]
+        found = run["values"]
+        share = [f"{found['model'][metric] / found[one][metric]:.0%}" for metric in METRICS for one in OPTIMA]
         worth.append([run["size"], *cells, *share])
     names = [f"{metric} {name}" for metric in METRICS for name in runs[0]["values"]]
-    told = [f"{metric} of optimum" for metric in METRICS]
+    told = [f"{metric} of {one}" for metric in METRICS for one in OPTIMA]
     return [
         Sheet("Processor seconds of the stages, and memory", columns, costs),
         Sheet("Held-out items", ["size", *names, *told], worth),
@@ -195,7 +205,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"runs": []}
     asked = {"ordered": options.ordered, "seed": options.seed, "settings": options.settings}
     for size in options.sizes.split(","):
-        if any(run["size"] == size and run["asked"] == asked for run in result["runs"]):
+        stored = next((run for run in result["runs"] if run["size"] == size and run["asked"] == asked), None)
+        if stored is not None and set(OPTIMA) <= stored["values"].keys():
             continue
         planted = Planted(*sized(size), ordered=options.ordered, seed=options.seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -203,8 +214,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with alone.Pool(1) as pool:
                 some = pool.apply(written, (planted, place))
             with alone.Pool(1) as pool:
-                found = pool.apply(measured, (planted, place, some, options.settings))
-        result["runs"].append(plain({"size": size, "asked": asked, **found}))
+                if stored is None:
+                    found = pool.apply(measured, (planted, place, some, options.settings))
+                    result["runs"].append(plain({"size": size, "asked": asked, **found}))
+                else:
+                    stored["values"] |= pool.apply(optima, (planted, some))
         write_json(options.out, {**result, "environment": environment()})
     wanted = options.sizes.split(",")
     runs = [run for run in result["runs"] if run["asked"] == asked and run["size"] in wanted]
