@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
-import hypothesis
 import pytest
 from hypothesis import settings
 from planted import planted
@@ -14,8 +14,7 @@ import recgan
 settings.register_profile("recgan", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("recgan")
 
-hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of the code
-hypothesis.settings.load_profile("unhurried")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, by what the tests start too
 
 SMALL = {
     "embedding_dim": 16,
