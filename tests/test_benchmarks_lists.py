@@ -142,6 +142,7 @@ def front_curves():
     return {
         "dial": [start, point(0.4, 0.2, 0.2, 0.2, 0.2)],
         "MMR": [start, point(0.4, 0.4, 0.0, 0.0, 0.0)],
+        "mean likeness": [start, point(0.4, 0.1, 0.0, 0.0, 0.0)],
         "popularity weight": [start, point(0.4, -0.3, 0.2, 0.1, 0.0)],
         "Gumbel temperature": [start, point(0.45, 0.0, 0.0, 0.0, 0.4), point(0.2, 0.0, 0.0, 0.0, 0.9)],
     }
