@@ -130,8 +130,10 @@ def generator_loss(kind: str, real: Tensor, fake: Tensor) -> Tensor:
     raise ValueError(f"unknown adversarial loss {kind!r}")
 
 
-def gradient_penalty(kind: str, judge: Judge, real: Tensor, fake: Tensor, mixing: Tensor) -> Tensor:
-    """Zero-centred R1 + R2 (R3GAN, Huang et al., NeurIPS 2024), or the one-centred penalty of WGAN-GP.
+def judged(kind: str, judge: Judge, real: Tensor, fake: Tensor, mixing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of real and generated slates, with the gradient penalty of the game: in one pass, as both need it.
+
+    The penalty is the zero-centred R1 + R2 (R3GAN, Huang et al., NeurIPS 2024), or the one-centred one of WGAN-GP.
 
     Args:
         kind: the adversarial loss; "wgan-gp" has its own penalty.
@@ -141,19 +143,19 @@ def gradient_penalty(kind: str, judge: Judge, real: Tensor, fake: Tensor, mixing
         mixing: uniform numbers, (B, 1, 1), the place between the two for WGAN-GP.
 
     Returns:
-        A scalar: half the mean squared gradient norm at both, or the mean squared distance of the norm from 1.
+        Logits of both, (B,), and a scalar: half the mean squared gradient norm at both, or the mean squared distance of
+        the norm from 1.
     """
     if kind == "wgan-gp":
-        between = mixing * real + (1.0 - mixing) * fake
-        norm = _gradient(judge, between).square().sum((1, 2)).add(1e-12).sqrt()
-        return (norm - 1.0).square().mean()
-    squares = [_gradient(judge, vectors).square().sum((1, 2)).mean() for vectors in (real, fake)]
-    return 0.5 * (squares[0] + squares[1])
-
-
-def _gradient(judge: Judge, vectors: Tensor) -> Tensor:
-    vectors = vectors.detach().requires_grad_(True)
-    return torch.autograd.grad(judge(vectors).sum(), vectors, create_graph=True)[0]
+        between = (mixing * real + (1.0 - mixing) * fake).detach().requires_grad_(True)
+        slope = torch.autograd.grad(judge(between).sum(), between, create_graph=True)[0]
+        norm = slope.square().sum((1, 2)).add(1e-12).sqrt()
+        return judge(real.detach()), judge(fake.detach()), (norm - 1.0).square().mean()
+    slates = [vectors.detach().requires_grad_(True) for vectors in (real, fake)]
+    logits = [judge(vectors) for vectors in slates]
+    slopes = torch.autograd.grad([values.sum() for values in logits], slates, create_graph=True)
+    squares = [slope.square().sum((1, 2)).mean() for slope in slopes]
+    return logits[0], logits[1], 0.5 * (squares[0] + squares[1])
 
 
 def straight_through_items(logits: Tensor, vectors: Tensor, numbers: Tensor) -> Tensor:

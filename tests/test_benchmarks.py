@@ -64,6 +64,7 @@ def data(tmp_path_factory):
         "ml-1m/users": people.assign(occupation="10", zip="48067"),
         "movietweetings/interactions": text[["user_id", "item_id", "rating", "timestamp"]],
         "movietweetings/items": films(items.map("{:07d}".format)),
+        "interactions": text[["user_id", "item_id", "timestamp"]],
     }
     for name, table in tables.items():
         (root / name).parent.mkdir(exist_ok=True)

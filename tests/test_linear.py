@@ -206,6 +206,19 @@ def test_short_histories_and_long_ones_are_solved_alike(histories, rank, weighs)
     np.testing.assert_allclose(linear.Factors(vectors, 0.3, 2.0).queries(few), expected[[3]], rtol=1e-4, atol=1e-6)
 
 
+def test_factors_that_remember_solve_once_for_the_same_histories(histories, monkeypatch):
+    vectors = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32)
+    block = linear.Factors(vectors, unseen=0.3, ridge=2.0)
+    remembering = linear.RememberingFactors.of(block)
+    weighed = replace(histories, weights=np.linspace(0.1, 2.0, len(histories.items), dtype=np.float32))
+    asked = [histories, weighed, histories.take(np.arange(7)), histories.take(np.arange(7, 14))]
+    for _ in range(2):
+        for one in asked:
+            np.testing.assert_array_equal(remembering.queries(one), block.queries(one))
+    monkeypatch.setattr(linear.Factors, "queries", None)
+    assert [len(remembering.queries(one)) for one in asked] == [150, 150, 7, 7]
+
+
 def test_factors_want_nothing_without_a_history():
     block = linear.Factors(np.ones((3, 2), np.float32), unseen=0.5, ridge=1.0)
     assert not block.queries(Histories.from_lists([np.array([], np.int64)] * 2, 3)).any()

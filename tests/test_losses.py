@@ -85,17 +85,21 @@ def test_gradient_penalty_of_a_linear_judge_is_known():
     weight = torch.tensor([3.0, 4.0])
     vectors = torch.randn(2, 3, 2)  # slates of three items: the gradient is that of the whole slate
     mixing = torch.rand(2, 1, 1)
-    penalty = losses.gradient_penalty("relativistic", lambda v: (v @ weight).sum(1), vectors, vectors + 1, mixing)
-    assert float(penalty) == pytest.approx(75.0)
-    penalty = losses.gradient_penalty("wgan-gp", lambda v: (v @ weight).sum(1), vectors, vectors + 1, mixing)
-    assert float(penalty) == pytest.approx((75.0**0.5 - 1.0) ** 2)
+    for kind, wanted in (("relativistic", 75.0), ("wgan-gp", (75.0**0.5 - 1.0) ** 2)):
+        real, fake, penalty = losses.judged(kind, lambda v: (v @ weight).sum(1), vectors, vectors + 1, mixing)
+        assert float(penalty) == pytest.approx(wanted)
+        torch.testing.assert_close(real, (vectors @ weight).sum(1), check_stride=False)
+        torch.testing.assert_close(fake, real + 21.0)
 
 
-def test_gradient_penalty_reaches_the_judge():
+@pytest.mark.parametrize("kind", ["hinge", "wgan-gp"])
+def test_gradient_penalty_reaches_the_judge_and_nothing_else(kind):
     judge = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.GELU(), torch.nn.Linear(4, 1))
-    real, fake = torch.randn(2, 3, 2), torch.randn(2, 3, 2)
-    losses.gradient_penalty("hinge", lambda v: judge(v).sum((1, 2)), real, fake, torch.rand(2, 1, 1)).backward()
+    real, fake = torch.randn(2, 3, 2), torch.randn(2, 3, 2, requires_grad=True)
+    *logits, penalty = losses.judged(kind, lambda v: judge(v).sum((1, 2)), real, fake, torch.rand(2, 1, 1))
+    (sum(logits).sum() + penalty).backward()
     assert judge[0].weight.grad.abs().sum() > 0
+    assert fake.grad is None
 
 
 def test_straight_through_is_the_item_forwards_and_the_mean_backwards():

@@ -116,6 +116,16 @@ def test_realism_reads_condition_and_slate_and_the_head_the_features():
     assert (judge(features + 1) - judge(features)).abs().max() > 1e-3
 
 
+def test_realism_reads_every_item_beside_the_condition():
+    judge, condition, slates, there = judge_and_slates()
+    pairs = torch.cat([slates, condition.unsqueeze(1).expand(-1, slates.shape[1], -1)], dim=-1)
+    features, weights = judge.item(pairs), (there / there.sum(1, keepdim=True)).unsqueeze(-1)
+    mean, middle = (weights * features).sum(1), (weights * slates).sum(1)
+    spread = (weights * (features - mean.unsqueeze(1)).square()).sum(1)
+    together = torch.cat([mean, spread, middle, 10.0 * middle.square().sum(1, keepdim=True)], dim=1)
+    torch.testing.assert_close(judge.realism(condition, slates, there), judge.slate(together).squeeze(-1))
+
+
 def test_realism_counts_no_order_and_nothing_behind_the_end():
     judge, condition, slates, there = judge_and_slates()
     base = judge.realism(condition, slates, there)

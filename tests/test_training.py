@@ -733,12 +733,12 @@ def test_popularity_counts_more_for_short_histories_where_it_helps(model, liked,
     monkeypatch.setattr(short, "FEWEST", 1)
     chosen = short.choose_short(model._blocks, validation, Weights(), 0)
     assert chosen.short_popularity > 0.0 if liked else chosen == Weights()
-    values = short._values
+    value = short.Case.value
 
-    def told(case: short.Case, weights: Weights) -> np.ndarray:
-        return values(case, weights) - float(case[0].metric == "ndcg@50" and weights != Weights())
+    def told(case: short.Case, weights: Weights) -> float:
+        return value(case, weights) - float(case.validation.metric == "ndcg@50" and weights != Weights())
 
-    monkeypatch.setattr(short, "_values", told)
+    monkeypatch.setattr(short.Case, "value", told)
     assert short.choose_short(model._blocks, validation, Weights(), 0) == Weights()  # longer lists would lose by it
 
 

@@ -2,7 +2,7 @@
 
 from recgan.linear.blocks import LowRank, SparseRows
 from recgan.linear.counts import largest, neighbours, normalised, transition_counts, transitions
-from recgan.linear.factors import Factors, factors, factors_cost
+from recgan.linear.factors import Factors, RememberingFactors, factors, factors_cost
 from recgan.linear.spectral import (
     FULL_SPECTRUM,
     ITEM_POWER,
@@ -24,6 +24,7 @@ __all__ = [
     "Factors",
     "Leading",
     "LowRank",
+    "RememberingFactors",
     "SparseRows",
     "Spectrum",
     "ease",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -110,6 +110,26 @@ class Factors:
     def scores(self, histories: Histories) -> np.ndarray:
         """Scores of every item for B users, (B, N) float32."""
         return np.asarray(self.queries(histories) @ self.columns.T, np.float32)
+
+
+@dataclass(frozen=True)
+class RememberingFactors(Factors):
+    """The same block for who asks for the same histories time and again: it solves for them once."""
+
+    known: dict[tuple[bytes, ...], np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, block: Factors) -> RememberingFactors:
+        """A block that remembers what it has solved."""
+        return cls(block.columns, block.unseen, block.ridge, block.gram)
+
+    def queries(self, histories: Histories) -> np.ndarray:
+        """Wanted vectors w of B users, (B, R) float32."""
+        parts = (histories.offsets, histories.items, histories.weights)
+        key = tuple(b"" if part is None else part.tobytes() for part in parts)
+        if key not in self.known:
+            self.known[key] = super().queries(histories)
+        return self.known[key]
 
 
 def factors(histories: Histories, start: np.ndarray, *, unseen: float = 0.2, ridge: float = 6.0) -> Factors:

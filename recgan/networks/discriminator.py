@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recgan.config import Config
 from recgan.networks.layers import zero_last
@@ -51,14 +53,20 @@ class Discriminator(nn.Module):
         Returns:
             Logits, (B,) float32.
         """
-        pairs = torch.cat([slates, condition.unsqueeze(1).expand(-1, slates.shape[1], -1)], dim=-1)
-        features, weights = self.item(pairs), (present / present.sum(1, keepdim=True)).unsqueeze(-1)
+        features, weights = self._read(condition, slates), (present / present.sum(1, keepdim=True)).unsqueeze(-1)
         mean = (weights * features).sum(1)  # (B, H)
         spread = (weights * (features - mean.unsqueeze(1)).square()).sum(1)
         middle = (weights * slates).sum(1)  # (B, D)
         likeness = LIKENESS_SCALE * middle.square().sum(1, keepdim=True)
         together = torch.cat([mean, spread, middle, likeness], dim=1)
         return self.slate(together).squeeze(-1)  # type: ignore[no-any-return]
+
+    def _read(self, condition: Tensor, slates: Tensor) -> Tensor:
+        """Every item beside the condition, (B, M, H); what a slate's items share is computed once."""
+        first, rest = cast(nn.Linear, self.item[0]), self.item[1:]
+        width = slates.shape[-1]
+        shared = functional.linear(condition, first.weight[:, width:], first.bias).unsqueeze(1)
+        return rest(functional.linear(slates, first.weight[:, :width]) + shared)  # type: ignore[no-any-return]
 
     def forward(self, features: Tensor) -> Tensor:
         """Correction of the relevance of K proposals.

@@ -262,10 +262,8 @@ class ConditionalGAN(pl.LightningModule):
         self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
     ) -> Tensor:
         """What the discriminator minimises, for slates (B, M, D) of which the items that are `there` (B, M) count."""
-        kind = self.config.adversarial
-        logits = (judge.realism(condition, slates, there) for slates in (real, fake))
-        mixing = torch.rand(len(real), 1, 1, device=real.device)
-        penalty = losses.gradient_penalty(
+        kind, mixing = self.config.adversarial, torch.rand(len(real), 1, 1, device=real.device)
+        *logits, penalty = losses.judged(
             kind, lambda slates: judge.realism(condition, slates, there), real, fake, mixing
         )
         return losses.discriminator_loss(kind, *logits) + self.config.gradient_penalty * penalty

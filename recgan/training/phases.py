@@ -12,6 +12,7 @@ import torch
 
 from recgan.config import Config
 from recgan.histories import Histories
+from recgan.linear import RememberingFactors
 from recgan.networks import Discriminator, Generator
 from recgan.popularity import Trend
 from recgan.progress import Progress
@@ -168,6 +169,8 @@ class Phases:
         What an equal say is, is found at the first measurement, and noted in `weights`.
         """
         validation = self.data.validation.light()
+        if blocks.factors is not None:  # the same users are asked for after every epoch
+            blocks = replace(blocks, factors=RememberingFactors.of(blocks.factors))
 
         def measure(generator: Generator) -> dict[str, float]:
             candidate = replace(blocks, generator=generator, weights=self.alone)

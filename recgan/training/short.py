@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -33,7 +33,31 @@ HIDDEN = 0.2
 UNKNOWN = (1.0, 0.5, 0.25, 0.0)
 """Shares of the generated block for strangers."""
 
-Case = tuple[Validation, Proposals]
+
+@dataclass(frozen=True)
+class Case:
+    """Users with what the blocks propose to them.
+
+    Args:
+        validation: the users.
+        proposals: of the blocks.
+        hits: which proposals were held out, (V, K) bool.
+    """
+
+    validation: Validation
+    proposals: Proposals
+    hits: np.ndarray
+
+    @classmethod
+    def of(cls, validation: Validation, blocks: Blocks) -> Case:
+        """What these blocks propose to some users."""
+        proposals = propose(blocks, validation)
+        return cls(validation, proposals, validation.hits(proposals.numbers))
+
+    def value(self, weights: Weights) -> float:
+        """Mean of the metric over the users."""
+        best = self.proposals.of_best(self.hits, False, weights, self.validation.k)
+        return float(self.validation.values_of(best).mean())
 
 
 def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed: int) -> Weights:
@@ -52,21 +76,24 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
     Returns:
         The weights; unchanged where nothing better is found.
     """
-    whole = validation.light().first(MOST)
-    cases = [(one, propose(blocks, one)) for one in (whole, *shortened(whole, seed))]
-    unit = units(cases[0][1])
+    whole = Case.of(validation.light().first(MOST), blocks)
+    metric, k = whole.validation.metric.split("@")[0], whole.validation.k
+    longer = replace(whole, validation=replace(whole.validation, metric=f"{metric}@{LONGER * k}"))
+    cut = [Case.of(one, blocks) for one in shortened(whole.validation, seed)]
+    unit = units(whole.proposals)
     step = weights.generated * unit["generated"] / unit["popularity"]
-    longer = replace(whole, metric=f"{whole.metric.split('@')[0]}@{LONGER * whole.k}"), cases[0][1]
-    before, below = [_values(case, weights) for case in cases], _values(longer, weights).mean()
+    before, below = [case.value(weights) for case in (whole, *cut)], longer.value(weights)
     best, best_gain = weights, 1.0
     shares = GENERATED if weights.generated else (0.0,)
     for fade, generated, popularity in product(FADES, shares, POPULARITY):
         short = {"short_generated": generated * weights.generated, "short_popularity": popularity * step}
         tried = replace(weights, fade=fade, **short)
-        after = [_values(case, tried) for case in cases]
-        gain = float(np.mean([new.mean() / max(old.mean(), 1e-9) for new, old in zip(after, before, strict=True)]))
-        free = after[0].mean() >= before[0].mean()
-        if gain > best_gain and free and _values(longer, tried).mean() >= below:
+        as_they_are = whole.value(tried)
+        if as_they_are < before[0]:
+            continue
+        after = [as_they_are, *(case.value(tried) for case in cut)]
+        gain = float(np.mean([new / max(old, 1e-9) for new, old in zip(after, before, strict=True)]))
+        if gain > best_gain and longer.value(tried) >= below:
             best, best_gain = tried, gain
     return best
 
@@ -149,8 +176,3 @@ def opened(report: Mapping[str, Any], histories: Histories, popularity: np.ndarr
     if not report.get("cover", True):  # models of before always had the cover
         return np.zeros_like(popularity)
     return opening(histories, popularity, report["half_life"])
-
-
-def _values(case: Case, weights: Weights) -> np.ndarray:
-    validation, proposals = case
-    return validation.values(proposals.ranked(weights, validation.k))

@@ -1,11 +1,13 @@
-"""How accurate recgan is beside tuned rivals, on six protocols.
+"""How accurate recgan is beside tuned rivals, on six protocols and on data of your own.
 
     python scripts/benchmarks/accuracy.py PROTOCOL --data DIR [--seeds 3] [--models recgan,EASE] [--table markdown]
 
-DIR holds a folder for every data set. Every model is fitted in a process of its own. Rivals are tuned on a validation
-part, one hyper-parameter after the other, and their settings are kept in `settings/PROTOCOL.json`; recgan has its
-defaults, its seeds give the mean and the deviation. p-values are of paired sign flips over the users, against the best
-rival; a user counts once, with the mean over the seeds. Published values stand beside, measured by others.
+DIR holds a folder for every data set; for `own` and `own-latest` it is your data set, `interactions.parquet` with
+user_id, item_id and, for the latter, timestamp, and settings and results are kept in it too. Every model is fitted in a
+process of its own. Rivals are tuned on a validation part, one hyper-parameter after the other, and their settings are
+kept in `settings/PROTOCOL.json`; recgan has its defaults, its seeds give the mean and the deviation. p-values are of
+paired sign flips over the users, against the best rival; a user counts once, with the mean over the seeds. Published
+values stand beside, measured by others.
 
 What is finished lies in a folder beside the result, so that a benchmark that was stopped goes on where it was;
 it is done again when the code behind it changes.
@@ -25,7 +27,7 @@ import rivals
 import tables
 from jobs import JobError, Outcome, outcome, run
 from measuring import Job, tune, write_json
-from protocols import PROTOCOLS, Protocol
+from protocols import OWN, PROTOCOLS, Protocol
 from rich.console import Console
 
 HERE = Path(__file__).parent
@@ -45,9 +47,10 @@ class Benchmark:
 
     def __init__(self, protocol: Protocol, options: argparse.Namespace) -> None:
         self.protocol, self.options = protocol, options
-        self.out: Path = options.out or HERE / "results" / f"{protocol.name}.json"
+        home: Path = options.data if protocol.folder == OWN else HERE
+        self.out: Path = options.out or home / "results" / f"{protocol.name}.json"
         self.work = self.out.with_name(f"{self.out.name}.work")
-        self.kept: Path = options.settings or HERE / "settings" / f"{protocol.name}.json"
+        self.kept: Path = options.settings or home / "settings" / f"{protocol.name}.json"
         self.console = Console(stderr=True)
         self.settings = self._read_settings()
         self.notes: list[str] = []
@@ -147,7 +150,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("protocol", choices=list(PROTOCOLS))
-    add("--data", type=Path, required=True, help="folder that holds the folders of the data sets")
+    add("--data", type=Path, required=True, help="folder that holds the folders of the data sets, or your own data set")
     add("--out", type=Path, help="JSON file of the result; results/PROTOCOL.json")
     add("--settings", type=Path, help="JSON file of the rivals' settings; settings/PROTOCOL.json")
     add("--seeds", type=int, help="how many; that of the protocol")

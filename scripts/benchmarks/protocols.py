@@ -21,6 +21,7 @@ AT_MEDIUM = (*AT_LARGE, "EASE", "MultVAE")
 AT_SMALL = (*AT_MEDIUM, "SLIM")
 ORDERED = ("Transitions", "SASRec")
 PROFILE = (USER, "gender", "age")
+OWN = "."
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Protocol:
     Args:
         name: on the command line.
         title: over the tables.
-        folder: of the data set.
+        folder: of the data set inside the folder of the data; `OWN`: the latter itself is the data set.
         cut: makes the task from the interactions and a seed.
         metric_sets: metrics, one table a set.
         tuning_metric: what the rivals are tuned for, and what the p-value of its table is about.
@@ -170,6 +171,13 @@ def _after_today(frame: pd.DataFrame, seed: int) -> Task:
     return Task(split.train, split.validation, before, None, split.test, before)
 
 
+def _part_of_everybody(frame: pd.DataFrame, seed: int) -> Task:
+    """A fifth of every user's items; rivals are tuned on a fifth of the rest, all are fitted on the rest."""
+    split = recgan.split_ratio(recgan.read_interactions(frame)[[USER, ITEM]], test=0.2, seed=seed)
+    before = pd.concat([split.train, split.validation.truth], ignore_index=True)
+    return Task(split.train, split.validation, before, None, split.test, before)
+
+
 def _values(metrics: tuple[str, ...], *values: float) -> dict[str, float]:
     return dict(zip(metrics, values, strict=True))
 
@@ -178,6 +186,7 @@ AT_5 = ("precision@5", "recall@5", "ndcg@5", "mrr@5")
 AT_20 = ("precision@20", "recall@20", "ndcg@20", "mrr@20")
 GOWALLA = ("recall@20", "ndcg@20")
 LAST = ("hit@10", "ndcg@10")
+OF_OWN = ("ndcg@10", "recall@20", "hit@10")
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -259,6 +268,26 @@ PROTOCOLS = {
             "ndcg@10",
             (*AT_MEDIUM, *ORDERED),
             metadata=True,
+            groups=True,
+        ),
+        Protocol(
+            "own",
+            "A fifth of every user's items, at random",
+            OWN,
+            _part_of_everybody,
+            (OF_OWN,),
+            "ndcg@10",
+            AT_MEDIUM,
+            split_varies=True,
+        ),
+        Protocol(
+            "own-latest",
+            "The latest tenth of all interactions",
+            OWN,
+            _after_today,
+            (OF_OWN,),
+            "ndcg@10",
+            (*AT_MEDIUM, *ORDERED),
             groups=True,
         ),
     )
