@@ -80,7 +80,7 @@ class Config(BaseModel):
     patience: int = Field(15, ge=1)
     batch_size: int = Field(128, ge=1)
     learning_rate: float | None = Field(None, gt=0.0, le=1.0)
-    discriminator_learning_rate: float = Field(1e-3, gt=0.0, le=1.0)
+    discriminator_learning_rate: float = Field(2e-3, gt=0.0, le=1.0)
     weight_decay: float | None = Field(None, ge=0.0)
     ema_decay: float = Field(0.98, ge=0.0, lt=1.0)
     clip_norm: float = Field(1.0, gt=0.0)
@@ -90,7 +90,7 @@ class Config(BaseModel):
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
     adversarial_weight: float = Field(5.0, ge=0.0)
     gradient_penalty: float = Field(0.1, ge=0.0)
-    game_steps: int = Field(400, ge=0)
+    game_steps: int = Field(200, ge=0)
     slate_size: int = Field(4, ge=1)
     n_candidates: int = Field(100, ge=1)
     time_limit: float | None = Field(None, gt=0.0)

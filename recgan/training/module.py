@@ -26,6 +26,8 @@ DRAWS = 8
 """Draws of the noise one of which has to explain a slate."""
 NEGATIVES = 1024
 """Items that the set likelihood tells a slate from."""
+PENALISED = 4
+"""One of so many users of a step shows how steep the discriminator is."""
 MANY_ITEMS = 16
 """Items by the negatives of a step from which on only the rows that a step reads are moved."""
 EXPLODED = 1e6
@@ -262,10 +264,13 @@ class ConditionalGAN(pl.LightningModule):
         self, judge: Discriminator, condition: Tensor, real: Tensor, fake: Tensor, there: Tensor
     ) -> Tensor:
         """What the discriminator minimises, for slates (B, M, D) of which the items that are `there` (B, M) count."""
-        kind, mixing = self.config.adversarial, torch.rand(len(real), 1, 1, device=real.device)
-        *logits, penalty = losses.judged(
-            kind, lambda slates: judge.realism(condition, slates, there), real, fake, mixing
+        kind, some = self.config.adversarial, -(-len(real) // PENALISED)
+        mixing = torch.rand(some, 1, 1, device=real.device)
+        *first, penalty = losses.judged(
+            kind, lambda slates: judge.realism(condition[:some], slates, there[:some]), real[:some], fake[:some], mixing
         )
+        rest = [judge.realism(condition[some:], slates[some:], there[some:]) for slates in (real, fake)]
+        logits = [torch.cat(both) for both in zip(first, rest, strict=True)]
         return losses.discriminator_loss(kind, *logits) + self.config.gradient_penalty * penalty
 
     def _pool_logits(self, wanted: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ REFIT_SHARE = 0.5
 
 SLATE_USERS, SLATE_TOKENS = 128, 8192
 """Most users in a batch of slates, and history items that they may have where these are read in order."""
-GAME_RATES = {"bag": 2e-3, "sequence": 5e-3}
+GAME_RATES = {"bag": 4e-3, "sequence": 1e-2}
 """Learning rate of the variation, by encoder."""
 
 
