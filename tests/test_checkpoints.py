@@ -12,7 +12,7 @@ from planted import planted
 
 import recgan
 from recgan.errors import ConfigError, TrainingError
-from recgan.training import batches, checkpoints, fitting, module
+from recgan.training import batches, checkpoints, fitting, module, phases
 from recgan.training.checkpoints import Keeper
 from recgan.training.module import ConditionalGAN, batch_fingerprint
 
@@ -39,10 +39,15 @@ def same(one: recgan.Recommender, other: recgan.Recommender) -> None:
         assert one.info()[name] == other.info()[name], name
 
 
-@pytest.mark.parametrize("rows", [False, True])
-@pytest.mark.parametrize("encoder", ["bag", "sequence"])
-def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(frame, small_config, tmp_path, encoder, rows):
+@pytest.mark.parametrize(
+    ("encoder", "rows", "again"),
+    [("bag", False, False), ("bag", True, False), ("sequence", False, False), ("sequence", True, False), ("bag", 0, 1)],
+)
+def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(
+    frame, small_config, tmp_path, monkeypatch, encoder, rows, again
+):
     sampled = {"full_softmax_items": 1, "n_negatives": 2} if rows else {}
+    monkeypatch.setattr(phases, "EARLY", float(again))
     whole = recgan.train(frame, config=config(small_config, encoder=encoder, **sampled))
     settings, deaths = config(small_config, tmp_path / "kept", encoder=encoder, **sampled), 0
     keep = Keeper.on_train_epoch_end
@@ -62,7 +67,8 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(frame, 
                 deaths += 1
     assert deaths >= 6
     same(found, whole)
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["game", "ranking", "refit"]
+    kept = ["game", "ranking", *["ranking again"] * again, "refit"]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == kept
     same(recgan.train(frame, config=settings.changed(progress=True, log_dir=str(tmp_path / "logs"))), whole)
 
 

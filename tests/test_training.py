@@ -25,7 +25,8 @@ from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
 from recgan.training.fitting import Watch, served_copy
 from recgan.training.module import ConditionalGAN
-from recgan.training.plan import DECAYS, Plan, plan
+from recgan.training.phases import Phases
+from recgan.training.plan import DECAYS, FORGETTING, Plan, plan
 from recgan.training.scoring import by_parts
 from recgan.training.validation import Validation, carve, propose
 from recgan.vocabulary import Vocabulary
@@ -393,7 +394,7 @@ def test_the_plan_follows_the_data_and_the_settings(histories):
         "weight_decay": 0.3,
         "full_softmax_items": 5,
     }
-    assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False)
+    assert plan(Config(**said), histories, "bag") == Plan("bag", 7, 0.0, 1, 0, 0.5, 0.3, False, None)
 
 
 def test_weights_of_sequences_are_forgotten_over_epochs_however_many_steps_they_have():
@@ -404,6 +405,45 @@ def test_weights_of_sequences_are_forgotten_over_epochs_however_many_steps_they_
     assert plan(Config(epochs=10), histories, "sequence").weight_decay == pytest.approx(made.weight_decay * 1.2, 1e-2)
     assert plan(Config(epochs=1), histories, "sequence").weight_decay == DECAYS[1]
     assert plan(Config(), histories, "bag").weight_decay == 0.01
+
+
+def test_sets_that_are_learned_by_heart_are_forgotten_over_as_many_epochs_as_an_item_has_events():
+    lists = [np.arange(user, user + 8) % 200 for user in range(2000)]
+    histories = Histories.from_lists(lists, 200)
+    made = plan(Config(), histories, "bag")
+    assert made.forgetting * made.learning_rate * 2000 / 128 * 80 == pytest.approx(1.0, rel=1e-2)
+    assert plan(Config(), dataclasses.replace(histories, n_items=4000), "bag").forgetting == FORGETTING
+    for settings in ({"weight_decay": 0.01}, {"time_limit": 60.0}, {"full_softmax_items": 5}):
+        assert plan(Config(**settings), histories, "bag").forgetting is None
+    assert plan(Config(), histories, "sequence").forgetting is None
+
+
+@pytest.mark.parametrize(
+    ("best_epochs", "best", "kept"),
+    [((2, 9), (0.3, 0.4), 1), ((2, 9), (0.4, 0.3), 0), ((5, 9), (0.3, 0.4), 0), ((0, 9), (0.3, 0.4), 0)],
+)
+def test_who_is_best_early_is_trained_once_more_and_the_better_one_stays(
+    interactions, small_config, monkeypatch, best_epochs, best, kept
+):
+    begun, rank = [], Phases._ranked
+
+    def ranked(self, name, generator, measure, weights, weight_decay):
+        number = len(begun)
+        begun.append((name, weight_decay, {name: value.clone() for name, value in generator.state_dict().items()}))
+        trained, watch = rank(self, name, generator, measure, weights, weight_decay)
+        watch.best, watch.best_epoch, watch.curve = best[number], best_epochs[number], [{"epoch": 1.0, "metric": 0.0}]
+        return trained, watch
+
+    monkeypatch.setattr(Phases, "_ranked", ranked)
+    monkeypatch.setattr(Phases, "tuned", lambda self, blocks, epochs: blocks)
+    monkeypatch.setattr(phases, "EARLY", 4 / 12)
+    info = recgan.train(interactions, config=small_config.changed(epochs=12, game_steps=0)).info()
+    early = 0 < best_epochs[0] <= 4
+    assert [name for name, _, _ in begun] == ["ranking", *["ranking again"] * early]
+    assert info["ranking"]["best_epoch"] == best_epochs[kept]
+    assert info["plan"]["weight_decay"] == begun[kept][1] == (FORGETTING if kept else 0.01)
+    for name, value in begun[-1][2].items():  # both begin at the same weights
+        torch.testing.assert_close(value, begun[0][2][name], rtol=0, atol=0)
 
 
 def test_the_rate_falls_with_the_steps_or_with_the_time(histories):

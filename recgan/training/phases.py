@@ -31,6 +31,9 @@ from recgan.training.validation import Proposals, choose_weights, propose, units
 REFIT_SHARE = 0.5
 """Share of the epochs that are run once more over all interactions."""
 
+EARLY = 0.2
+"""Share of the planned epochs in which a best one is early."""
+
 SLATE_USERS, SLATE_TOKENS = 128, 8192
 """Most users in a batch of slates, and history items that they may have where these are read in order."""
 GAME_RATES = {"bag": 4e-3, "sequence": 1e-2}
@@ -68,18 +71,36 @@ class Phases:
     team: Team = field(default_factory=Team)
 
     def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
-        """Stage one with a generator that ranks, and the account of its training."""
+        """Stage one with a generator that ranks, and the account of its training.
+
+        A best epoch that comes early tells of an encoder that learns histories by heart: it is trained once more, so
+        that it forgets, and the better one stays.
+        """
+        weights: dict[str, float] = {}
+        measure, forgetting = self._measure(blocks, weights), self.plan.forgetting
+        start = served_copy(blocks.generator, blocks.generator.state_dict()) if forgetting else blocks.generator
+        best, decay = self._ranked("ranking", blocks.generator, measure, weights, self.plan.weight_decay), None
+        if forgetting and not self.stopped and 0 < best[1].best_epoch <= EARLY * self.plan.epochs:
+            with seeded(self.config.seed):
+                again = self._ranked("ranking again", start, measure, weights, forgetting)
+            best, decay = (again, forgetting) if again[1].best > best[1].best else (best, None)
+        trained, watch = best
+        report = {"curve": watch.curve, "best_epoch": watch.best_epoch, "forgetting": decay}
+        return replace(blocks, generator=trained), report
+
+    def _ranked(
+        self, name: str, generator: Generator, measure: Measure, weights: dict[str, float], weight_decay: float
+    ) -> tuple[Generator, Watch]:
+        """The generator after one ranking phase, and what was noted of it."""
         config, epochs = self.config, self.plan.epochs
         batches = self._batches(self.data.streamed, self.data.histories)
         n_steps = len(batches) * epochs
-        module = self._module(blocks.generator, None, batches.trend, "ranking", n_steps, share=0.5)
-        weights: dict[str, float] = {}
-        tell = self.progress.epochs("generator", epochs)
-        watch = Watch(self._measure(blocks, weights), config.patience, tell, weights)
+        planned = replace(self, plan=replace(self.plan, weight_decay=weight_decay))
+        module = planned._module(generator, None, batches.trend, "ranking", n_steps, share=0.5)
+        watch = Watch(measure, config.patience, self.progress.epochs("generator", epochs), weights)
         if n_steps:
-            self._run("ranking", module, batches, epochs, watch)
-        trained = replace(blocks, generator=served_copy(module.generator, watch.best_state or module.average, ()))
-        return trained, {"curve": watch.curve, "best_epoch": watch.best_epoch}
+            self._run(name, module, batches, epochs, watch)
+        return served_copy(module.generator, watch.best_state or module.average, ()), watch
 
     def game(self, blocks: Blocks, discriminator: Discriminator) -> tuple[Blocks, Discriminator, dict[str, Any]]:
         """The generator with a variation that tells the moods of a user apart; the rest of it stays as it is.

@@ -25,6 +25,9 @@ MANY_EVENTS = 400_000
 REMEMBERED, DECAYS = 0.8, (0.1, 0.3)
 """Share of all planned epochs after which the weight decay of a sequence encoder has forgotten a weight; its bounds."""
 
+FORGETTING = 3.0
+"""Most weight decay of a set encoder that is trained once more."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -39,6 +42,7 @@ class Plan:
         learning_rate: of the generator.
         weight_decay: of the generator.
         full_softmax: whether the ranking loss runs over every item, or over a sample.
+        forgetting: weight decay of a second ranking phase where the first learns by heart; None for no second one.
     """
 
     encoder: str
@@ -49,6 +53,7 @@ class Plan:
     learning_rate: float
     weight_decay: float
     full_softmax: bool
+    forgetting: float | None = None
 
 
 def plan(config: Config, histories: Histories, encoder: str) -> Plan:
@@ -70,6 +75,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     full = few if most is None else histories.n_items <= most
     epochs = _or(config.epochs, 12 if ordered else 50)
     rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
+    again = full and not ordered and config.weight_decay is None and config.time_limit is None
     return Plan(
         encoder=encoder,
         window=window,
@@ -79,6 +85,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         learning_rate=rate,
         weight_decay=_or(config.weight_decay, _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else 0.01),
         full_softmax=full,
+        forgetting=_forgetting(config, histories, rate) if again else None,
     )
 
 
@@ -93,9 +100,19 @@ def _sequence_dropout(histories: Histories) -> float:
 
 
 def _sequence_decay(epochs: int, n_batches: float, rate: float) -> float:
-    """So much that weights are forgotten over epochs, however many steps these have (Wang and Aitchison, 2024)."""
-    steps = REMEMBERED * max(1, epochs) * max(1.0, n_batches)
-    return round(float(np.clip(1.0 / (steps * rate), *DECAYS)), 4)
+    """So much that weights are forgotten over epochs (AdamW's timescale; Wang and Aitchison, 2024)."""
+    return round(float(np.clip(_forgotten(REMEMBERED * max(1, epochs), n_batches, rate), *DECAYS)), 4)
+
+
+def _forgetting(config: Config, histories: Histories, rate: float) -> float:
+    """So much that weights are forgotten over as many epochs as an item has events."""
+    epochs = len(histories.items) / max(1, histories.n_items)
+    return round(min(FORGETTING, _forgotten(epochs, len(histories) / config.batch_size, rate)), 4)
+
+
+def _forgotten(epochs: float, n_batches: float, rate: float) -> float:
+    """Weight decay that has forgotten a weight after some epochs, however many steps these have."""
+    return 1.0 / (max(0.1, epochs) * max(1.0, n_batches) * rate)
 
 
 def _bag_rate(n_users: int) -> float:

@@ -209,6 +209,9 @@ class Run:
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
         trained, self.report["ranking"] = self.phases.ranking(blocks)
+        if (decay := self.report["ranking"].pop("forgetting")) is not None:
+            self.phases = replace(self.phases, plan=replace(self.phases.plan, weight_decay=decay))
+            self.report["plan"] = vars(self.phases.plan)
         return trained
 
     def _game(self, blocks: Blocks) -> tuple[Blocks, Discriminator]:
