@@ -48,6 +48,7 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(
 ):
     sampled = {"full_softmax_items": 1, "n_negatives": 2} if rows else {}
     monkeypatch.setattr(phases, "EARLY", float(again))
+    monkeypatch.setattr("recgan.training.plan.FREQUENT", 1e9)
     whole = recgan.train(frame, config=config(small_config, encoder=encoder, **sampled))
     settings, deaths = config(small_config, tmp_path / "kept", encoder=encoder, **sampled), 0
     keep = Keeper.on_train_epoch_end

@@ -408,10 +408,11 @@ def test_weights_of_sequences_are_forgotten_over_epochs_however_many_steps_they_
 
 
 def test_sets_that_are_learned_by_heart_are_forgotten_over_as_many_epochs_as_an_item_has_events():
-    lists = [np.arange(user, user + 8) % 200 for user in range(2000)]
-    histories = Histories.from_lists(lists, 200)
+    lists = [np.arange(user, user + 8) % 1000 for user in range(2000)]
+    histories = Histories.from_lists(lists, 1000)
     made = plan(Config(), histories, "bag")
-    assert made.forgetting * made.learning_rate * 2000 / 128 * 80 == pytest.approx(1.0, rel=1e-2)
+    assert made.forgetting * made.learning_rate * 2000 / 128 * 16 == pytest.approx(1.0, rel=1e-2)
+    assert plan(Config(), dataclasses.replace(histories, n_items=799), "bag").forgetting is None
     assert plan(Config(), dataclasses.replace(histories, n_items=4000), "bag").forgetting == FORGETTING
     for settings in ({"weight_decay": 0.01}, {"time_limit": 60.0}, {"full_softmax_items": 5}):
         assert plan(Config(**settings), histories, "bag").forgetting is None
@@ -437,11 +438,12 @@ def test_who_is_best_early_is_trained_once_more_and_the_better_one_stays(
     monkeypatch.setattr(Phases, "_ranked", ranked)
     monkeypatch.setattr(Phases, "tuned", lambda self, blocks, epochs: blocks)
     monkeypatch.setattr(phases, "EARLY", 4 / 12)
+    monkeypatch.setattr("recgan.training.plan.FREQUENT", 1e9)
     info = recgan.train(interactions, config=small_config.changed(epochs=12, game_steps=0)).info()
     early = 0 < best_epochs[0] <= 4
     assert [name for name, _, _ in begun] == ["ranking", *["ranking again"] * early]
     assert info["ranking"]["best_epoch"] == best_epochs[kept]
-    assert info["plan"]["weight_decay"] == begun[kept][1] == (FORGETTING if kept else 0.01)
+    assert info["plan"]["weight_decay"] == begun[kept][1] == (info["plan"]["forgetting"] if kept else 0.01)
     for name, value in begun[-1][2].items():  # both begin at the same weights
         torch.testing.assert_close(value, begun[0][2][name], rtol=0, atol=0)
 

@@ -77,14 +77,14 @@ class Phases:
         that it forgets, and the better one stays.
         """
         weights: dict[str, float] = {}
-        measure, forgetting = self._measure(blocks, weights), self.plan.forgetting
-        start = served_copy(blocks.generator, blocks.generator.state_dict()) if forgetting else blocks.generator
-        best, decay = self._ranked("ranking", blocks.generator, measure, weights, self.plan.weight_decay), None
-        if forgetting and not self.stopped and 0 < best[1].best_epoch <= EARLY * self.plan.epochs:
+        measure, plan, decay = self._measure(blocks, weights), self.plan, None
+        start = served_copy(blocks.generator, blocks.generator.state_dict()) if plan.forgetting else blocks.generator
+        trained, watch = self._ranked("ranking", blocks.generator, measure, weights, plan.weight_decay)
+        if plan.forgetting and not self.stopped and 0 < watch.best_epoch <= EARLY * plan.epochs:
             with seeded(self.config.seed):
-                again = self._ranked("ranking again", start, measure, weights, forgetting)
-            best, decay = (again, forgetting) if again[1].best > best[1].best else (best, None)
-        trained, watch = best
+                other, again = self._ranked("ranking again", start, measure, weights, plan.forgetting)
+            if again.best > watch.best:
+                trained, watch, decay = other, again, plan.forgetting
         report = {"curve": watch.curve, "best_epoch": watch.best_epoch, "forgetting": decay}
         return replace(blocks, generator=trained), report
 

@@ -17,7 +17,7 @@ FULL_LOGITS = 1_300_000_000
 """Most logits of one epoch with the softmax over every item; above, negatives are sampled."""
 
 FREQUENT = 20.0
-"""Events an item from which on a sequence encoder is in less danger to learn by heart."""
+"""Events an item from which on an encoder is in less danger to learn by heart."""
 
 MANY_EVENTS = 400_000
 """Events in order from which on further blocks of the encoder pay."""
@@ -75,7 +75,8 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     full = few if most is None else histories.n_items <= most
     epochs = _or(config.epochs, 12 if ordered else 50)
     rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
-    again = full and not ordered and config.weight_decay is None and config.time_limit is None
+    rare = len(histories.items) <= FREQUENT * histories.n_items
+    again = rare and full and not ordered and config.weight_decay is None and config.time_limit is None
     return Plan(
         encoder=encoder,
         window=window,
