@@ -70,3 +70,19 @@ def test_in_between_both_are_tried_and_the_better_one_is_taken(forms, monkeypatc
     good = {"ease": lambda rank: rank == wide, "low_pass": lambda rank: rank != wide}[winner]
     monkeypatch.setattr(ClosedForms, "_value", lambda self, scorer: float(good(scorer.columns.shape[1])))
     assert next(iter(forms.dense().settings)) == name
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_neighbours_that_keep_what_is_popular_are_tried_in_small_catalogues(forms, monkeypatch, small):
+    if not small:
+        monkeypatch.setattr(closed, "WHOLE", forms.histories.n_items - 1)
+    tried = []
+    monkeypatch.setattr(forms, "_rows", lambda fit, block, settings: tried.append(settings) or rated(settings))
+
+    def rated(settings):
+        return closed.Chosen(lambda histories: None, None, 1.0 - settings["to_power"], settings)
+
+    monkeypatch.setattr(type(forms.histories), "ordered", False)
+    found = forms.sparse().settings
+    assert tried == [*closed.NEIGHBOURS, *[closed.POPULAR_NEIGHBOURS] * small]
+    assert found == (closed.POPULAR_NEIGHBOURS if small else closed.NEIGHBOURS[0])

@@ -44,6 +44,9 @@ NEIGHBOURS: Sequence[Mapping[str, Any]] = (
 )
 """Settings tried for histories without order: sizes of users and items divided out, and the shrunk cosine."""
 
+POPULAR_NEIGHBOURS: Mapping[str, Any] = {"user_power": 0.5, "from_power": 0.5, "to_power": 0.0, "shrinkage": 0.0}
+"""Tried too in catalogues that are scored whole: where items are rare, what many have tells more of them."""
+
 FACTORS: Mapping[str, float] = {"rank": 64, "unseen": 0.2, "ridge": 6.0}
 """Where the search for the settings of least squares begins."""
 
@@ -193,8 +196,8 @@ class ClosedForms:
 
     def sparse(self) -> Chosen[linear.SparseRows]:
         """The better of neighbours and, where there is an order, transitions."""
-        tried = []
-        for settings in NEIGHBOURS:
+        tried, small = [], self.histories.n_items <= WHOLE
+        for settings in (*NEIGHBOURS, *[POPULAR_NEIGHBOURS] * small):
             fit: Callable[[Histories], linear.SparseRows] = partial(linear.neighbours, **settings)
             tried.append(self._rows(fit, fit(self.histories), settings))
         if self.histories.ordered:
