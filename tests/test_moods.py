@@ -108,8 +108,8 @@ def test_moods_share_the_history(described):
 def test_moods_are_named_by_what_sets_them_apart(described, trained):
     frame = described.moods(0, n=4, moods=2)
     for name, part in frame.groupby("name"):
-        group = part["item_id"].mod(GROUPS).mode()[0]
-        assert set(name.split(", ")) <= {f"group {group}", f"{1950 + 10 * group}s"}
+        most = part["item_id"].mod(GROUPS).mode()  # two where a mood is half of each
+        assert any(set(name.split(", ")) <= {f"group {group}", f"{1950 + 10 * group}s"} for group in most)
     assert trained.moods(0, moods=2)["name"].str.match(r"like \d+$").all()
 
 
