@@ -412,7 +412,8 @@ def test_sets_that_are_learned_by_heart_are_forgotten_over_as_many_epochs_as_an_
     histories = Histories.from_lists(lists, 1000)
     made = plan(Config(), histories, "bag")
     assert made.forgetting * made.learning_rate * 2000 / 128 * 16 == pytest.approx(1.0, rel=1e-2)
-    assert plan(Config(), dataclasses.replace(histories, n_items=799), "bag").forgetting is None
+    for n_items in (799, 30_001):  # items that are frequent, a catalogue that is large
+        assert plan(Config(), dataclasses.replace(histories, n_items=n_items), "bag").forgetting is None
     assert plan(Config(), dataclasses.replace(histories, n_items=4000), "bag").forgetting == FORGETTING
     for settings in ({"weight_decay": 0.01}, {"time_limit": 60.0}, {"full_softmax_items": 5}):
         assert plan(Config(**settings), histories, "bag").forgetting is None
