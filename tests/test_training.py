@@ -429,10 +429,12 @@ def test_who_is_best_early_is_trained_once_more_and_the_better_one_stays(
 ):
     begun, rank = [], Phases._ranked
 
-    def ranked(self, name, generator, measure, weights, weight_decay):
+    def ranked(self, name, generator, measure, weights):
         number = len(begun)
-        begun.append((name, weight_decay, {name: value.clone() for name, value in generator.state_dict().items()}))
-        trained, watch = rank(self, name, generator, measure, weights, weight_decay)
+        begun.append(
+            (name, self.plan.weight_decay, {name: value.clone() for name, value in generator.state_dict().items()})
+        )
+        trained, watch = rank(self, name, generator, measure, weights)
         watch.best, watch.best_epoch, watch.curve = best[number], best_epochs[number], [{"epoch": 1.0, "metric": 0.0}]
         return trained, watch
 

@@ -70,33 +70,32 @@ class Phases:
     stopped: list[str] = field(default_factory=list)
     team: Team = field(default_factory=Team)
 
-    def ranking(self, blocks: Blocks) -> tuple[Blocks, dict[str, Any]]:
-        """Stage one with a generator that ranks, and the account of its training.
+    def ranking(self, blocks: Blocks) -> tuple[Blocks, Plan, dict[str, Any]]:
+        """Stage one with a generator that ranks, the plan by which it was trained, and the account of its training.
 
         A best epoch that comes early tells of an encoder that learns histories by heart: it is trained once more, so
         that it forgets, and the better one stays.
         """
         weights: dict[str, float] = {}
-        measure, plan, decay = self._measure(blocks, weights), self.plan, None
-        start = served_copy(blocks.generator, blocks.generator.state_dict()) if plan.forgetting else blocks.generator
-        trained, watch = self._ranked("ranking", blocks.generator, measure, weights, plan.weight_decay)
-        if plan.forgetting and not self.stopped and 0 < watch.best_epoch <= EARLY * plan.epochs:
+        measure, made = self._measure(blocks, weights), self.plan
+        start = served_copy(blocks.generator, blocks.generator.state_dict()) if made.forgetting else blocks.generator
+        trained, watch = self._ranked("ranking", blocks.generator, measure, weights)
+        if made.forgetting and not self.stopped and 0 < watch.best_epoch <= EARLY * made.epochs:
+            forgetful = replace(self, plan=replace(made, weight_decay=made.forgetting))
             with seeded(self.config.seed):
-                other, again = self._ranked("ranking again", start, measure, weights, plan.forgetting)
+                other, again = forgetful._ranked("ranking again", start, measure, weights)
             if again.best > watch.best:
-                trained, watch, decay = other, again, plan.forgetting
-        report = {"curve": watch.curve, "best_epoch": watch.best_epoch, "forgetting": decay}
-        return replace(blocks, generator=trained), report
+                trained, watch, made = other, again, forgetful.plan
+        return replace(blocks, generator=trained), made, {"curve": watch.curve, "best_epoch": watch.best_epoch}
 
     def _ranked(
-        self, name: str, generator: Generator, measure: Measure, weights: dict[str, float], weight_decay: float
+        self, name: str, generator: Generator, measure: Measure, weights: dict[str, float]
     ) -> tuple[Generator, Watch]:
         """The generator after one ranking phase, and what was noted of it."""
         config, epochs = self.config, self.plan.epochs
         batches = self._batches(self.data.streamed, self.data.histories)
         n_steps = len(batches) * epochs
-        planned = replace(self, plan=replace(self.plan, weight_decay=weight_decay))
-        module = planned._module(generator, None, batches.trend, "ranking", n_steps, share=0.5)
+        module = self._module(generator, None, batches.trend, "ranking", n_steps, share=0.5)
         watch = Watch(measure, config.patience, self.progress.epochs("generator", epochs), weights)
         if n_steps:
             self._run(name, module, batches, epochs, watch)

@@ -11,6 +11,7 @@ import numpy as np
 from recgan.config import Config
 from recgan.histories import Histories
 from recgan.training.batches import TOKENS
+from recgan.training.scoring import WHOLE
 
 Value = TypeVar("Value", int, float)
 FULL_LOGITS = 1_300_000_000
@@ -25,8 +26,8 @@ MANY_EVENTS = 400_000
 REMEMBERED, DECAYS = 0.8, (0.1, 0.3)
 """Share of all planned epochs after which the weight decay of a sequence encoder has forgotten a weight; its bounds."""
 
-FORGETTING, SMALL = 3.0, 30_000
-"""Most weight decay of a set encoder that is trained once more, and largest catalogue for which it is."""
+FORGETTING = 3.0
+"""Most weight decay of a set encoder that is trained once more."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     full = few if most is None else histories.n_items <= most
     epochs = _or(config.epochs, 12 if ordered else 50)
     rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
-    rare = histories.n_items <= SMALL and len(histories.items) <= FREQUENT * histories.n_items
+    rare = histories.n_items <= WHOLE and len(histories.items) <= FREQUENT * histories.n_items
     again = rare and full and not ordered and config.weight_decay is None and config.time_limit is None
     return Plan(
         encoder=encoder,

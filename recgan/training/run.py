@@ -208,10 +208,8 @@ class Run:
         return Blocks(generator, *closed, popularity, alone, noise, made.window, categories, strength=strength)
 
     def _ranking_phase(self, blocks: Blocks) -> Blocks:
-        trained, self.report["ranking"] = self.phases.ranking(blocks)
-        if (decay := self.report["ranking"].pop("forgetting")) is not None:
-            self.phases = replace(self.phases, plan=replace(self.phases.plan, weight_decay=decay))
-            self.report["plan"] = vars(self.phases.plan)
+        trained, made, self.report["ranking"] = self.phases.ranking(blocks)
+        self.phases, self.report["plan"] = replace(self.phases, plan=made), vars(made)
         return trained
 
     def _game(self, blocks: Blocks) -> tuple[Blocks, Discriminator]:

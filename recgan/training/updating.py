@@ -191,8 +191,9 @@ def _is_trained(model: Recommender) -> bool:
 
 def _fine_tuned(model: Recommender, blocks: Blocks, data: Data) -> Blocks:
     config, kind = model._config, blocks.generator.encoder.kind
-    made = replace(plan(config, data.whole, kind), window=blocks.window)
-    made = replace(made, weight_decay=model._report["plan"].get("weight_decay", made.weight_decay))
+    made = plan(config, data.whole, kind)
+    decay = model._report.get("plan", {}).get("weight_decay", made.weight_decay)
+    made = replace(made, window=blocks.window, weight_decay=decay)
     half_life = model._report["half_life"] if kind == "sequence" else None
     epochs = max(1, math.ceil(TUNED_SHARE * model._report["ranking"]["best_epoch"]))
     with Progress(config.progress) as progress:
