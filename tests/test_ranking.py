@@ -205,7 +205,7 @@ def explored_slowly(asked, blocks, numbers, relevance, n, dial):
             for k in (k for k in there if k not in chosen):
                 item = numbers[row, k]
                 luck = chance(np.array([key]), np.array([[item]]))[0, 0] - 0.5
-                above = [float(blocks.space[item] @ blocks.space[numbers[row, c]]) for c in chosen]
+                above = [float(blocks.contrasts[item] @ blocks.contrasts[numbers[row, c]]) for c in chosen]
                 alike = np.mean(above) if above else 0.0
                 spice = turned.luck * luck - turned.popularity * blocks.popularity[item] - turned.likeness * alike
                 value = (relevance[row, k] - values.mean()) / deviation + strength * spice
@@ -593,10 +593,12 @@ def test_what_the_dial_weighs_at_its_default(blocks, explore):
     """Luck, log popularity and the mean likeness to the items above, in deviations of the relevance."""
     keys, numbers = np.arange(3, dtype=np.uint64), np.arange(12).reshape(3, 4)
     spice = Spice(query(3, explore=explore, keys=keys), blocks, numbers, Dial())
-    own = 2.6 * explore**0.75 * (chance(keys, numbers) - 0.5) - 2.0 * explore**0.5 * blocks.popularity[numbers]
+    own = 1.7 * explore**0.9 * (chance(keys, numbers) - 0.5) - 1.65 * explore**0.45 * blocks.popularity[numbers]
     np.testing.assert_allclose(spice.gains(), own, atol=1e-6)
     above = np.array([[20, 30], [21, 31], [22, 32]])
     for column in range(2):
         spice.add(above[:, column])
-        alike = np.einsum("bkq,bjq->bkj", blocks.space[numbers], blocks.space[above[:, : column + 1]]).mean(axis=2)
-        np.testing.assert_allclose(spice.gains(), own - 12.0 * explore**0.75 * alike, atol=1e-5)
+        alike = np.einsum("bkq,bjq->bkj", blocks.contrasts[numbers], blocks.contrasts[above[:, : column + 1]]).mean(
+            axis=2
+        )
+        np.testing.assert_allclose(spice.gains(), own - 7.0 * explore**0.9 * alike, atol=1e-5)

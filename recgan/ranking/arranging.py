@@ -38,13 +38,13 @@ class Dial:
         rarity: of explore, with which the cost of popularity grows.
     """
 
-    luck: float = 2.6
-    popularity: float = 2.0
-    likeness: float = 12.0
+    luck: float = 1.7
+    popularity: float = 1.65
+    likeness: float = 7.0
     floor: float = 0.05
     curve: float = 2.0
-    power: float = 0.75
-    rarity: float = 0.5
+    power: float = 0.9
+    rarity: float = 0.45
 
     def turned(self, explore: float) -> Dial:
         """What counts at explore in [0, 1]."""
@@ -75,8 +75,8 @@ class Spice:
     def __init__(self, query: Query, blocks: Blocks, numbers: np.ndarray, dial: Dial) -> None:
         dial = dial.turned(query.explore)
         self.own = dial.luck * (chance(query.keys, numbers) - 0.5) - dial.popularity * blocks.popularity[numbers]
-        self.space = blocks.space
-        self.items = blocks.space[numbers]  # (B, K, Q)
+        self.space = blocks.contrasts
+        self.items = self.space[numbers]  # (B, K, Q)
         self.alike = np.zeros(numbers.shape)
         self.above = 0
         self.likeness = dial.likeness

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CELLS = 1 << 24
 """Most scores held at once."""
 
+CATEGORY_SHARE = 0.6
+"""Of the likeness of two items with categories, where a list shall be of unlike ones."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -266,6 +269,15 @@ class Blocks:
         """Unit rows in which items are alike that please the same people and share categories, (N, Q) float32."""
         with torch.no_grad():
             return likeness_space(self.generator.centred_vectors().numpy(), self.categories)
+
+    @cached_property
+    def contrasts(self) -> np.ndarray:
+        """`space` in which categories have more of a say, for lists of unlike items, (N, Q) float32."""
+        if not (n_categories := self.categories.shape[1]):
+            return self.space
+        shares = np.full(self.space.shape[1], 1.0 - CATEGORY_SHARE)
+        shares[-n_categories:] = CATEGORY_SHARE
+        return np.asarray(self.space * np.sqrt(2.0 * shares), np.float32)
 
 
 @dataclass(frozen=True)
