@@ -146,10 +146,23 @@ def test_the_ranking_step_trains_all_but_the_variation(histories, encoder):
         assert (parameter.grad is None) == name.startswith("variation."), name
 
 
-@pytest.mark.parametrize(("users", "rate"), [(90, 1e-3), (4000, 2e-3), (100_000, 4e-3)])
-def test_the_rate_grows_with_the_users(users, rate):
+@pytest.mark.parametrize(
+    ("users", "batch", "rate", "epochs"),
+    [
+        (90, 128, 1e-3, 50),
+        (4000, 128, 2e-3, 50),
+        (100_000, 4096, 4e-3, 50),
+        (32_000, 128, 1e-3, 16),  # 250 steps
+        (16_000, 128, 2e-3, 30),  # 125 steps
+        (100_000, 128, 1e-3, 16),
+    ],
+)
+def test_the_rate_grows_with_the_users_and_falls_with_the_steps_of_an_epoch(users, batch, rate, epochs):
     histories = Histories.from_lists([np.arange(2)] * users, 2)
-    assert plan(Config(), histories, "bag").learning_rate == pytest.approx(rate)
+    made = plan(Config(batch_size=batch), histories, "bag")
+    assert (made.learning_rate, made.epochs) == (pytest.approx(rate), epochs)
+    usual = min(4e-3, max(1e-3, 1e-3 * (users / 1000) ** 0.5))
+    assert made.weight_decay * made.learning_rate == pytest.approx(0.01 * usual, rel=0.01)
 
 
 @pytest.mark.parametrize(

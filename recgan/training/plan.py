@@ -26,6 +26,12 @@ MANY_EVENTS = 400_000
 REMEMBERED, DECAYS = 0.8, (0.1, 0.3)
 """Share of all planned epochs after which the weight decay of a sequence encoder has forgotten a weight; its bounds."""
 
+STEPS, LONG_EPOCHS = 3750, 16
+"""Of a set encoder: planned steps where an epoch has so many that 50 epochs would be more; fewest epochs."""
+
+MOVED, SLOWEST = 0.25, 1e-3
+"""Of a set encoder: most that the learning rates of an epoch's steps add up to; smallest learning rate."""
+
 FORGETTING = 3.0
 """Most weight decay of a set encoder that is trained once more."""
 
@@ -74,8 +80,9 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     predictions = len(histories.items) if ordered else len(histories)
     few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
     full = few if most is None else histories.n_items <= most
-    epochs = _or(config.epochs, 12 if ordered else 50)
-    rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories)))
+    n_batches = len(histories) / config.batch_size
+    epochs = _or(config.epochs, 12 if ordered else _bag_epochs(n_batches))
+    rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories), n_batches))
     rare = histories.n_items <= WHOLE and len(histories.items) <= FREQUENT * histories.n_items
     again = rare and full and not ordered and config.weight_decay is None and config.time_limit is None
     return Plan(
@@ -85,7 +92,10 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         layers=3 if ordered and predictions > MANY_EVENTS else 1,
         epochs=epochs,
         learning_rate=rate,
-        weight_decay=_or(config.weight_decay, _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else 0.01),
+        weight_decay=_or(
+            config.weight_decay,
+            _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else _bag_decay(len(histories), rate),
+        ),
         full_softmax=full,
         forgetting=_forgetting(config, histories, rate) if again else None,
     )
@@ -117,9 +127,24 @@ def _forgotten(epochs: float, n_batches: float, rate: float) -> float:
     return 1.0 / (max(0.1, epochs) * max(1.0, n_batches) * rate)
 
 
-def _bag_rate(n_users: int) -> float:
+def _bag_epochs(n_batches: float) -> int:
+    """50, and fewer where an epoch has many steps: then so many that there are STEPS, but LONG_EPOCHS at least."""
+    return int(np.clip(round(STEPS / max(1.0, n_batches)), LONG_EPOCHS, 50))
+
+
+def _bag_rate(n_users: int, n_batches: float) -> float:
+    """Growing with the root of the users, but so small that an epoch of many steps goes no further than MOVED."""
+    return float(np.clip(MOVED / max(1.0, n_batches), SLOWEST, _usual_rate(n_users)))
+
+
+def _usual_rate(n_users: int) -> float:
     """1e-3 for a thousand users, growing with the root of their number to 4e-3."""
-    return float(np.clip(1e-3 * math.sqrt(n_users / 1000), 1e-3, 4e-3))
+    return float(np.clip(SLOWEST * math.sqrt(n_users / 1000), SLOWEST, 4e-3))
+
+
+def _bag_decay(n_users: int, rate: float) -> float:
+    """0.01 at the usual rate, and so much at a smaller one that a step forgets as much."""
+    return round(0.01 * max(1.0, _usual_rate(n_users) / rate), 4)
 
 
 def _usual_length(histories: Histories) -> int:
