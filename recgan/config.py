@@ -23,7 +23,7 @@ class Config(BaseModel):
         dropout: share dropped in the condition encoder; None follows from the encoder.
         encoder: "bag" reads a history as a set, "sequence" in its order; "auto" lets validation decide.
         window: most history items that the encoder reads; None follows from the encoder and the data.
-        epochs: most passes over the users in the ranking phase; None follows from the encoder.
+        epochs: most passes over the users in the ranking phase; None follows from the encoder and the data.
         patience: validations without a better result before the ranking phase stops, if the last ones fell by 2 %.
         batch_size: users in one step.
         learning_rate: of the generator (AdamW, cosine decay); None follows from the encoder and the data.
