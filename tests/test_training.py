@@ -163,6 +163,8 @@ def test_the_rate_grows_with_the_users_and_falls_with_the_steps_of_an_epoch(user
     assert (made.learning_rate, made.epochs) == (pytest.approx(rate), epochs)
     usual = min(4e-3, max(1e-3, 1e-3 * (users / 1000) ** 0.5))
     assert made.weight_decay * made.learning_rate == pytest.approx(0.01 * usual, rel=0.01)
+    sampled = plan(Config(batch_size=batch, full_softmax_items=1), histories, "bag")  # a step moves few vectors
+    assert (sampled.learning_rate, sampled.epochs, sampled.weight_decay) == (pytest.approx(usual), 50, 0.01)
 
 
 @pytest.mark.parametrize(

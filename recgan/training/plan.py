@@ -27,10 +27,10 @@ REMEMBERED, DECAYS = 0.8, (0.1, 0.3)
 """Share of all planned epochs after which the weight decay of a sequence encoder has forgotten a weight; its bounds."""
 
 STEPS, LONG_EPOCHS = 3750, 16
-"""Of a set encoder: planned steps where an epoch has so many that 50 epochs would be more; fewest epochs."""
+"""Of a set encoder with the full softmax: planned steps where 50 epochs would have more; fewest epochs."""
 
 MOVED, SLOWEST = 0.25, 1e-3
-"""Of a set encoder: most that the learning rates of an epoch's steps add up to; smallest learning rate."""
+"""Of a set encoder with the full softmax: most that the rates of an epoch's steps add up to; smallest rate."""
 
 FORGETTING = 3.0
 """Most weight decay of a set encoder that is trained once more."""
@@ -80,7 +80,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     predictions = len(histories.items) if ordered else len(histories)
     few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
     full = few if most is None else histories.n_items <= most
-    n_batches = len(histories) / config.batch_size
+    n_batches = len(histories) / config.batch_size if full else 1.0  # of a sample only some vectors move in a step
     epochs = _or(config.epochs, 12 if ordered else _bag_epochs(n_batches))
     rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories), n_batches))
     rare = histories.n_items <= WHOLE and len(histories.items) <= FREQUENT * histories.n_items
