@@ -240,10 +240,10 @@ def test_items_are_unit_rows_of_taste_and_category(blocks):
 def test_categories_have_six_tenths_of_what_makes_a_list_unlike(blocks):
     tastes, kinds = blocks.space[:, :6], blocks.space[:, 6:]
     np.testing.assert_allclose(
-        blocks.contrasts @ blocks.contrasts.T, 0.8 * tastes @ tastes.T + 1.2 * kinds @ kinds.T, atol=1e-5
+        blocks.space * blocks.contrast @ blocks.space.T, 0.8 * tastes @ tastes.T + 1.2 * kinds @ kinds.T, atol=1e-5
     )
     plain = replace(blocks, categories=np.zeros((N, 0), np.float32))
-    assert plain.contrasts is plain.space
+    assert plain.contrast.tolist() == [1.0] * plain.space.shape[1]
 
 
 @pytest.fixture(scope="module")

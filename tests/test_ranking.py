@@ -205,7 +205,7 @@ def explored_slowly(asked, blocks, numbers, relevance, n, dial):
             for k in (k for k in there if k not in chosen):
                 item = numbers[row, k]
                 luck = chance(np.array([key]), np.array([[item]]))[0, 0] - 0.5
-                above = [float(blocks.contrasts[item] @ blocks.contrasts[numbers[row, c]]) for c in chosen]
+                above = [float(blocks.space[item] * blocks.contrast @ blocks.space[numbers[row, c]]) for c in chosen]
                 alike = np.mean(above) if above else 0.0
                 spice = turned.luck * luck - turned.popularity * blocks.popularity[item] - turned.likeness * alike
                 value = (relevance[row, k] - values.mean()) / deviation + strength * spice
@@ -598,7 +598,6 @@ def test_what_the_dial_weighs_at_its_default(blocks, explore):
     above = np.array([[20, 30], [21, 31], [22, 32]])
     for column in range(2):
         spice.add(above[:, column])
-        alike = np.einsum("bkq,bjq->bkj", blocks.contrasts[numbers], blocks.contrasts[above[:, : column + 1]]).mean(
-            axis=2
-        )
+        weighed, shown = blocks.space[numbers] * blocks.contrast, blocks.space[above[:, : column + 1]]
+        alike = np.einsum("bkq,bjq->bkj", weighed, shown).mean(axis=2)
         np.testing.assert_allclose(spice.gains(), own - 7.0 * explore**0.9 * alike, atol=1e-5)

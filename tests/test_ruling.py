@@ -101,7 +101,8 @@ class Oracle:
             value = (1 - weight) * (head[k] - head.mean()) / spread
             if self.query.explore:
                 luck = chance(self.query.keys, np.array([[item]]))[0, 0] - 0.5
-                likenesses = [float(self.blocks.contrasts[item] @ self.blocks.contrasts[one]) for one in above]
+                weighed = self.blocks.space[item] * self.blocks.contrast
+                likenesses = [float(weighed @ self.blocks.space[one]) for one in above]
                 alike = np.mean(likenesses) if likenesses else 0.0
                 own = dial.luck * luck - dial.popularity * self.blocks.popularity[item]
                 value += strength * (own - dial.likeness * alike)

@@ -165,6 +165,7 @@ def test_the_rate_grows_with_the_users_and_falls_with_the_steps_of_an_epoch(user
     assert made.weight_decay * made.learning_rate == pytest.approx(0.01 * usual, rel=0.01)
     sampled = plan(Config(batch_size=batch, full_softmax_items=1), histories, "bag")  # a step moves few vectors
     assert (sampled.learning_rate, sampled.epochs, sampled.weight_decay) == (pytest.approx(usual), 50, 0.01)
+    assert plan(Config(batch_size=batch, learning_rate=1e-6), histories, "bag").weight_decay == made.weight_decay
 
 
 @pytest.mark.parametrize(

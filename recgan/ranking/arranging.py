@@ -75,8 +75,8 @@ class Spice:
     def __init__(self, query: Query, blocks: Blocks, numbers: np.ndarray, dial: Dial) -> None:
         dial = dial.turned(query.explore)
         self.own = dial.luck * (chance(query.keys, numbers) - 0.5) - dial.popularity * blocks.popularity[numbers]
-        self.space = blocks.contrasts
-        self.items = self.space[numbers]  # (B, K, Q)
+        self.space = blocks.space
+        self.items = self.space[numbers] * blocks.contrast  # (B, K, Q)
         self.alike = np.zeros(numbers.shape)
         self.above = 0
         self.likeness = dial.likeness

@@ -271,13 +271,12 @@ class Blocks:
             return likeness_space(self.generator.centred_vectors().numpy(), self.categories)
 
     @cached_property
-    def contrasts(self) -> np.ndarray:
-        """`space` in which categories have more of a say, for lists of unlike items, (N, Q) float32."""
-        if not (n_categories := self.categories.shape[1]):
-            return self.space
-        shares = np.full(self.space.shape[1], 1.0 - CATEGORY_SHARE)
-        shares[-n_categories:] = CATEGORY_SHARE
-        return np.asarray(self.space * np.sqrt(2.0 * shares), np.float32)
+    def contrast(self) -> np.ndarray:
+        """What every column of `space` counts where items shall be unlike, of categories more, (Q,) float32."""
+        weights = np.ones(self.space.shape[1], np.float32)
+        if n_categories := self.categories.shape[1]:
+            weights[:-n_categories], weights[-n_categories:] = 2.0 * (1.0 - CATEGORY_SHARE), 2.0 * CATEGORY_SHARE
+        return weights
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,9 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
     few = histories.n_items <= config.n_negatives or predictions * histories.n_items <= FULL_LOGITS
     full = few if most is None else histories.n_items <= most
     n_batches = len(histories) / config.batch_size if full else 1.0  # of a sample only some vectors move in a step
-    epochs = _or(config.epochs, 12 if ordered else _bag_epochs(n_batches))
-    rate = _or(config.learning_rate, 5e-3 if ordered else _bag_rate(len(histories), n_batches))
+    bag_epochs, bag_rate, bag_decay = _bag_pace(len(histories), n_batches)
+    epochs = _or(config.epochs, 12 if ordered else bag_epochs)
+    rate = _or(config.learning_rate, 5e-3 if ordered else bag_rate)
     rare = histories.n_items <= WHOLE and len(histories.items) <= FREQUENT * histories.n_items
     again = rare and full and not ordered and config.weight_decay is None and config.time_limit is None
     return Plan(
@@ -93,8 +94,7 @@ def plan(config: Config, histories: Histories, encoder: str) -> Plan:
         epochs=epochs,
         learning_rate=rate,
         weight_decay=_or(
-            config.weight_decay,
-            _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else _bag_decay(len(histories), rate),
+            config.weight_decay, _sequence_decay(epochs, predictions / TOKENS, rate) if ordered else bag_decay
         ),
         full_softmax=full,
         forgetting=_forgetting(config, histories, rate) if again else None,
@@ -127,24 +127,17 @@ def _forgotten(epochs: float, n_batches: float, rate: float) -> float:
     return 1.0 / (max(0.1, epochs) * max(1.0, n_batches) * rate)
 
 
-def _bag_epochs(n_batches: float) -> int:
-    """50, and fewer where an epoch has many steps: then so many that there are STEPS, but LONG_EPOCHS at least."""
-    return int(np.clip(round(STEPS / max(1.0, n_batches)), LONG_EPOCHS, 50))
+def _bag_pace(n_users: int, n_batches: float) -> tuple[int, float, float]:
+    """Epochs, learning rate and weight decay of a set encoder.
 
-
-def _bag_rate(n_users: int, n_batches: float) -> float:
-    """Growing with the root of the users, but so small that an epoch of many steps goes no further than MOVED."""
-    return float(np.clip(MOVED / max(1.0, n_batches), SLOWEST, _usual_rate(n_users)))
-
-
-def _usual_rate(n_users: int) -> float:
-    """1e-3 for a thousand users, growing with the root of their number to 4e-3."""
-    return float(np.clip(SLOWEST * math.sqrt(n_users / 1000), SLOWEST, 4e-3))
-
-
-def _bag_decay(n_users: int, rate: float) -> float:
-    """0.01 at the usual rate, and so much at a smaller one that a step forgets as much."""
-    return round(0.01 * max(1.0, _usual_rate(n_users) / rate), 4)
+    The rate is 1e-3 for a thousand users, grows with the root of their number to 4e-3, and falls where an epoch of
+    many steps would go further than MOVED. There are 50 epochs, fewer where these are more than STEPS, and LONG_EPOCHS
+    at least. A step forgets as much at any rate.
+    """
+    steps = max(1.0, n_batches)
+    usual = float(np.clip(SLOWEST * math.sqrt(n_users / 1000), SLOWEST, 4e-3))
+    rate = float(np.clip(MOVED / steps, SLOWEST, usual))
+    return int(np.clip(round(STEPS / steps), LONG_EPOCHS, 50)), rate, round(0.01 * usual / rate, 4)
 
 
 def _usual_length(histories: Histories) -> int:
