@@ -40,7 +40,7 @@ class Config(BaseModel):
         gradient_penalty: weight of R1 + R2 (or of WGAN-GP's penalty).
         game_steps: steps of the game, in which only the noise learns, to stand for moods.
         slate_size: most items of a slate: alike, explained by one draw of the noise, judged together.
-        n_candidates: K, proposals that the discriminator re-orders.
+        n_candidates: K, items among which the discriminator, `explore` and calibration choose.
         time_limit: seconds that the training of the generator may take, half of them for ranking, a fifth each for
             refit and game; learning rates decay to fit. None for no limit.
         metric: what validation maximises, for example "ndcg@10".
@@ -92,7 +92,7 @@ class Config(BaseModel):
     gradient_penalty: float = Field(0.1, ge=0.0)
     game_steps: int = Field(200, ge=0)
     slate_size: int = Field(4, ge=1)
-    n_candidates: int = Field(100, ge=1)
+    n_candidates: int = Field(200, ge=1)
     time_limit: float | None = Field(None, gt=0.0)
     metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
     max_validation_users: int = Field(5000, ge=1)

@@ -55,22 +55,20 @@ def set_likelihood_loss(logits: Tensor, targets: Tensor, target_mask: Tensor) ->
     return -(mixed[there] / count[there]).mean() if bool(there.any()) else logits.sum() * 0.0
 
 
-def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor, weight: Tensor) -> Tensor:
+def listwise_loss(logits: Tensor, positive: Tensor, present: Tensor) -> Tensor:
     """Relativistic loss in its listwise form: each real item against all proposals that are not real.
 
     Args:
         logits: (B, K) float32.
         positive: which proposals are real interactions, (B, K) bool.
         present: which proposals exist, (B, K) bool.
-        weight: what a real item counts at each place of the list, (K,) float32.
 
     Returns:
         A scalar in nats; 0 where no user has a real proposal.
     """
     fake = logits.masked_fill(positive | ~present, -torch.inf).logsumexp(1, keepdim=True)  # (B, 1)
     chosen = logits - torch.logaddexp(logits, fake)
-    share = positive * weight
-    return -(chosen * share).sum() / share.sum().clamp(min=1e-6)
+    return -(chosen * positive).sum() / positive.sum().clamp(min=1)
 
 
 def user_mean(log_probability: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:

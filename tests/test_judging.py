@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from recgan.histories import Histories
 from recgan.networks import Discriminator
 from recgan.ranking import ABSENT, Query
 from recgan.splits import Holdout
+from recgan.training import judging
 from recgan.training.judging import Cases, corrections, fit_head, fit_judge
 from recgan.training.validation import Validation
 
@@ -79,3 +82,25 @@ def test_a_model_whose_validation_users_have_seen_everything_can_be_loaded(small
     model.save(tmp_path / "model")
     loaded = recgan.Recommender.load(tmp_path / "model")
     assert loaded.recommend_batch(n=3).equals(model.recommend_batch(n=3))
+
+
+@pytest.mark.parametrize("costs", [False, True])
+def test_what_gains_at_the_top_must_cost_nothing_further_down(monkeypatch, costs):
+    """Of every list the second item is real and comes first; the fourth and fifth, real too, may leave the first ten."""
+    monkeypatch.setattr(judging, "fit_head", lambda discriminator, some, seed: discriminator)
+    monkeypatch.setattr(judging, "corrections", lambda discriminator, some: some.features[..., 0].numpy())
+    n_users, numbers = 60, np.tile(np.arange(20), (60, 1))
+    positive, added = np.zeros((2, n_users, 20))
+    positive[:, [1, 3, 4]], added[:, 1], added[:, 3:5] = 1, 100.0, -100.0 * costs
+    some = Cases(
+        numbers,
+        torch.from_numpy(np.tile(-np.arange(20.0, dtype=np.float32), (n_users, 1))),
+        torch.from_numpy(added.astype(np.float32))[..., None],
+        torch.from_numpy(positive > 0),
+    )
+    asked = users(n_users)
+    truth = Histories.from_lists([np.array([1, 3, 4])] * n_users, N)
+    asked = replace(asked, truth=truth, n_relevant=truth.lengths, metric="ndcg@1")
+    _, weight, without, with_it = fit_judge(judge(), some, asked, 0)
+    assert (without, with_it) == (0.0, 0.0 if costs else 1.0)
+    assert (weight > 0.0) != costs

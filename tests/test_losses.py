@@ -42,11 +42,10 @@ def test_listwise_loss_by_hand():
     present = torch.tensor([[True, True, True, False]])
     first = -math.log(math.e / (math.e + 1))
     second = -math.log(math.e**2 / (math.e**2 + 1))
-    weight = torch.tensor([1.0, 1.0, 3.0, 1.0])
-    loss = float(losses.listwise_loss(logits, positive, present, weight))
-    assert loss == pytest.approx((first + 3 * second) / 4, rel=1e-5)
+    loss = float(losses.listwise_loss(logits, positive, present))
+    assert loss == pytest.approx((first + second) / 2, rel=1e-5)
     nobody = torch.zeros_like(positive)
-    assert float(losses.listwise_loss(logits, nobody, present, weight)) == 0.0
+    assert float(losses.listwise_loss(logits, nobody, present)) == 0.0
 
 
 def test_sampled_ranking_loss_equals_the_full_one_when_everything_is_sampled():
@@ -173,15 +172,15 @@ def test_set_likelihood_minds_no_order_of_the_draws(case, order):
 
 @settings(deadline=None)
 @given(rankings(), st.data())
-def test_a_listwise_loss_minds_neither_order_nor_shift_where_places_weigh_alike(case, data):
+def test_a_listwise_loss_minds_neither_order_nor_shift(case, data):
     logits, _, _ = case
     random = np.random.default_rng(data.draw(st.integers(0, 999)))
     positive, present = (torch.from_numpy(random.random(logits.shape) < share) for share in (0.4, 0.8))
     positive &= present
-    weight, order = torch.ones(logits.shape[1]), data.draw(st.permutations(range(logits.shape[1])))
-    loss = losses.listwise_loss(logits, positive, present, weight)
+    order = data.draw(st.permutations(range(logits.shape[1])))
+    loss = losses.listwise_loss(logits, positive, present)
     assert float(loss) >= 0
-    turned = losses.listwise_loss(logits[:, order] + 7.0, positive[:, order], present[:, order], weight)
+    turned = losses.listwise_loss(logits[:, order] + 7.0, positive[:, order], present[:, order])
     torch.testing.assert_close(turned, loss, rtol=1e-6, atol=1e-7)
 
 

@@ -5,6 +5,7 @@ import torch
 
 from recgan.config import Config
 from recgan.networks import BagEncoder, Discriminator, Generator, SequenceEncoder, build_generator
+from recgan.networks.discriminator import build_discriminator
 from recgan.networks.layers import unit
 
 N, D, Z = 30, 16, 4
@@ -181,3 +182,13 @@ def test_what_stands_where_nothing_should_is_not_read():
     torch.testing.assert_close(encoder(items, mask)[1], nobody[0])
     nobody.sum().backward()
     assert not encoder.embeddings.grad.any()
+
+
+@pytest.mark.parametrize("head", [16, 32])
+def test_a_discriminator_is_built_as_wide_as_its_weights(head):
+    made = Discriminator(D, D, 5, 32, head)
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter)
+    read = build_discriminator(Config(hidden_dim=32), made.state_dict())
+    features = torch.randn(2, 3, 5)
+    torch.testing.assert_close(read(features), made(features))

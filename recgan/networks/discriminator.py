@@ -15,6 +15,9 @@ from recgan.networks.layers import zero_last
 LIKENESS_SCALE = 10.0
 """Of the squared length of a slate's middle, which is small, so that it is as large as the other features."""
 
+HEAD_WIDTH = 16
+"""Wider, it learns no more from the validation users, and takes longer."""
+
 
 class Discriminator(nn.Module):
     """Judges what the model proposes against real interactions, in two parts that share no weights.
@@ -27,14 +30,17 @@ class Discriminator(nn.Module):
         vector_dim: D.
         n_features: F.
         hidden: width of its layers, H.
+        head: width of the layer that reads the pair features.
     """
 
-    def __init__(self, condition_dim: int, vector_dim: int, n_features: int, hidden: int) -> None:
+    def __init__(
+        self, condition_dim: int, vector_dim: int, n_features: int, hidden: int, head: int = HEAD_WIDTH
+    ) -> None:
         super().__init__()
         pair = condition_dim + vector_dim
         self.item = nn.Sequential(nn.Linear(pair, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
         self.slate = nn.Sequential(nn.Linear(2 * hidden + vector_dim + 1, hidden), nn.GELU(), nn.Linear(hidden, 1))
-        self.head = nn.Sequential(nn.Linear(n_features, hidden // 8), nn.GELU(), nn.Linear(hidden // 8, 1))
+        self.head = nn.Sequential(nn.Linear(n_features, head), nn.GELU(), nn.Linear(head, 1))
         self.center: Tensor
         self.spread: Tensor
         self.register_buffer("center", torch.zeros(n_features))
@@ -85,6 +91,7 @@ def build_discriminator(config: Config, weights: Mapping[str, Tensor]) -> Discri
     vector_dim = weights["slate.0.weight"].shape[1] - 2 * config.hidden_dim - 1
     condition_dim = weights["item.0.weight"].shape[1] - vector_dim
     with torch.device("meta"):
-        discriminator = Discriminator(condition_dim, vector_dim, len(weights["center"]), config.hidden_dim)
+        sizes = len(weights["center"]), config.hidden_dim, len(weights["head.0.bias"])
+        discriminator = Discriminator(condition_dim, vector_dim, *sizes)
     discriminator.load_state_dict(dict(weights), assign=True)
     return discriminator.eval().requires_grad_(False)

@@ -34,7 +34,7 @@ class Ranker:
     Args:
         blocks: the parts of stage one.
         judge: the second stage; used where its weight is not zero.
-        n_candidates: K, the candidates that the second stage re-orders; independent of the list's length.
+        n_candidates: K, the candidates that are re-ordered; independent of the list's length.
         near: an approximate search for stage one; None for the exact one.
     """
 
@@ -86,7 +86,10 @@ class Ranker:
             query = replace(query, costs=self._costs(query, wanted))
         if query.classes is not None or query.pins is not None:
             return self._ruled(query, wanted, n)
-        numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates))
+        reordered = self._judges or query.explore or query.rules.calibration
+        # of an approximate search it hangs on the depth what is found, and a list shall begin as a shorter one
+        deep = reordered or isinstance(self.near, Near)
+        numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates) if deep else n)
         return self._arranged(query, numbers, scores, n)
 
     def _costs(self, query: Query, wanted: np.ndarray) -> np.ndarray:

@@ -17,8 +17,6 @@ from recgan.training.validation import Proposals, Validation
 FOLDS = 5
 STEPS = 150
 WEIGHT_DECAY = 3.0
-TOP = 5.0
-"""A real item at place r of stage one's list weighs 1 / (r + TOP): what stands far down will not be shown anyway."""
 FEWEST_USERS = 50
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -101,13 +99,12 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
     scale = torch.ones((), requires_grad=True)
     optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-    weight = 1.0 / (torch.arange(cases.numbers.shape[1]) + TOP)
     useful = np.flatnonzero(cases.positive.any(1).numpy())
     random = np.random.default_rng(seed)
     for _ in range(STEPS if len(useful) else 0):
         part = cases.take(random.permutation(useful)[:256])
         logits = scale * (part.relevance + judge(part.features))
-        loss = listwise_loss(logits, part.positive, part.present, weight)
+        loss = listwise_loss(logits, part.positive, part.present)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -125,6 +122,9 @@ def fit_judge(
     discriminator: Discriminator, cases: Cases, validation: Validation, seed: int
 ) -> tuple[Discriminator, float, float, float]:
     """Fit the second stage and choose its weight on users that it has not learned from; with a clock, on later ones.
+
+    The best mean of the relative gains is taken in lists as long as the metric looks at and in longer ones, among the
+    weights that cost nothing in either.
 
     Args:
         discriminator: a new one.
@@ -145,13 +145,19 @@ def fit_judge(
         judged = np.concatenate([fold for fold, _ in parts])
     relevance = np.where(cases.numbers == ABSENT, -np.inf, cases.relevance.numpy())
 
-    def value(weight: float) -> np.ndarray:
+    def values(weight: float) -> np.ndarray:
         order = np.lexsort((cases.numbers, -(relevance + weight * added)), axis=1)
-        return validation.values(np.take_along_axis(cases.numbers, order, 1))
+        hits = np.take_along_axis(cases.positive.numpy(), order, 1)
+        return np.stack([lists.values_of(hits) for lists in (validation, validation.longer())])
 
-    values = {weight: value(weight) for weight in WEIGHTS}
-    best = max(WEIGHTS, key=lambda weight: values[weight][judged].mean())
-    return fit_head(discriminator, cases, seed), best, float(values[0.0].mean()), float(values[best].mean())
+    tried = {weight: values(weight) for weight in WEIGHTS}  # (2, V) each
+
+    def gain(weight: float) -> float:
+        before, after = (tried[one][:, judged].mean(axis=1) for one in (0.0, weight))
+        return float((after / np.maximum(before, 1e-9)).mean()) if (after >= before).all() else 0.0
+
+    best = max(WEIGHTS, key=gain)
+    return fit_head(discriminator, cases, seed), best, float(tried[0.0][0].mean()), float(tried[best][0].mean())
 
 
 def folds(validation: Validation, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

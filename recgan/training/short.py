@@ -23,8 +23,6 @@ POPULARITY = (0.0, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Steps in the weight of the generated block, and in the unit of popularity."""
 FADES = (10.0, 3.0, 1.0)
 """Items of a history at which half is left of them."""
-LONGER = 10
-"""Length of the lists in which nothing may be lost either, by that of the lists asked for."""
 
 FEWEST_STRANGERS, STRANGERS, STRANGER_SCORES = 500, 5000, 1 << 28
 """Fewest and most users who are taken for strangers, and most scores that they may take."""
@@ -77,8 +75,7 @@ def choose_short(blocks: Blocks, validation: Validation, weights: Weights, seed:
         The weights; unchanged where nothing better is found.
     """
     whole = Case.of(validation.light().first(MOST), blocks)
-    metric, k = whole.validation.metric.split("@")[0], whole.validation.k
-    longer = replace(whole, validation=replace(whole.validation, metric=f"{metric}@{LONGER * k}"))
+    longer = replace(whole, validation=whole.validation.longer())
     cut = [Case.of(one, blocks) for one in shortened(whole.validation, seed)]
     unit = units(whole.proposals)
     step = weights.generated * unit["generated"] / unit["popularity"]

@@ -23,6 +23,9 @@ from recgan.vocabulary import UNKNOWN, Vocabulary
 PROPOSED = 200
 """Items that each block proposes when weights are chosen."""
 
+LONGER = 10
+"""Length of the lists in which nothing may be lost either, by that of the lists asked for."""
+
 MEASURED = 2_000_000_000
 """Most scores, users by items, behind one of the measurements that are made many times."""
 
@@ -72,6 +75,10 @@ class Validation:
     def first(self, most: int) -> Validation:
         """The first users."""
         return self.take(np.arange(min(most, len(self))))
+
+    def longer(self) -> Validation:
+        """The same users, whose lists are looked at ten times as far down."""
+        return replace(self, metric=f"{self.metric.split('@')[0]}@{LONGER * self.k}")
 
     def light(self) -> Validation:
         """As many of the users, at random, as can be asked for many times; all of them up to MEASURED scores."""
