@@ -86,7 +86,7 @@ def test_a_model_whose_validation_users_have_seen_everything_can_be_loaded(small
 
 @pytest.mark.parametrize("costs", [False, True])
 def test_what_gains_at_the_top_must_cost_nothing_further_down(monkeypatch, costs):
-    """Of every list the second item is real and comes first; the fourth and fifth, real too, may leave the first ten."""
+    """The second item of a list is real and comes first; the fourth and fifth, real too, may leave the first ten."""
     monkeypatch.setattr(judging, "fit_head", lambda discriminator, *_: discriminator)
     monkeypatch.setattr(judging, "corrections", lambda _, some: some.features[..., 0].numpy())
     n_users, numbers = 60, np.tile(np.arange(20), (60, 1))
