@@ -131,7 +131,7 @@ class Run:
         data, config = self.data, self.config
         blocks, discriminator = self._timed("game", partial(self._game, self.ranked()))
         blocks, judge = self._timed("second stage", partial(self._second_stage, blocks, discriminator))
-        self.report["cover"] = cover_pays(blocks, data.histories, self.report["half_life"], data.validation)
+        self.report["cover"] = self._timed("strangers", partial(self._cover_pays, blocks))
         blocks, judge = self._timed("refit", partial(self._refitted, blocks, judge))
         blocks = replace(blocks, opening=opened(self.report, data.whole, blocks.popularity))
         blocks = self._timed("preferences", partial(self._with_preferences, blocks))
@@ -255,6 +255,10 @@ class Run:
             "both + discriminator": with_judge,
             "both, z on": noisy.measure(Ranker(replace(blocks, weights=chosen), None, 1)),
         }
+
+    def _cover_pays(self, blocks: Blocks) -> bool:
+        data = self.data
+        return cover_pays(blocks, data.histories, self.report["half_life"], data.validation)
 
     def _refitted(self, blocks: Blocks, judge: Judge) -> tuple[Blocks, Judge]:
         """All once more with the held-out part of the interactions back in; of the second stage only what it reads."""

@@ -13,10 +13,11 @@ from tables import Sheet
 from tested import Tested, models
 
 from recgan import metrics
+from recgan.config import Config
 from recgan.ranking import ABSENT, Dial, arranged
 from recgan.rules import Rules
 
-N, K, EACH = 10, 100, 40
+N, K, EACH = 10, Config().n_candidates, 40
 WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 AXES = ("NDCG@10", "divergence, nats", "coverage")
 

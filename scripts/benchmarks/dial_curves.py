@@ -10,9 +10,10 @@ import numpy as np
 from tables import Sheet
 from tested import Tested, likeness, models
 
+from recgan.config import Config
 from recgan.ranking.arranging import chance
 
-N, VISITS, K = 10, 3, 100
+N, VISITS, K = 10, 3, Config().n_candidates
 STEPS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 KNOBS = {
     "MMR": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0),

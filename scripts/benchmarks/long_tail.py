@@ -34,7 +34,7 @@ from recgan.schema import ITEM, USER
 from recgan.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
-N, K, WIDTH = 10, 100, 200
+N, K, WIDTH = 10, recgan.Config().n_candidates, 200
 COSTS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1, 1.5)
 """What one deviation of the log popularity costs, in deviations of the user's best K scores."""
 MIXES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -166,7 +166,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     query, search = served(model, users)
     curves = {
         "recgan, popularity=": (COSTS, whole(search, users)),
-        "recgan, among the best 100": (COSTS, among_best(search, users)),
+        "recgan, among the candidates": (COSTS, among_best(search, users)),
         "recgan, calibrated head/middle/tail": (MIXES, mixed(search, users)),
         "recgan, explore=": (STEPS, dialled(model, query, users)),
     }
