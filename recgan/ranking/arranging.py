@@ -38,9 +38,9 @@ class Dial:
         rarity: of explore, with which the cost of popularity grows.
     """
 
-    luck: float = 1.15
-    popularity: float = 1.4
-    likeness: float = 4.8
+    luck: float = 1.0
+    popularity: float = 1.15
+    likeness: float = 4.6
     floor: float = 0.05
     curve: float = 2.0
     power: float = 0.9
