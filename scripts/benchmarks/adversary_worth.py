@@ -146,11 +146,12 @@ class Played:
 def game(begun: Start, name: str, games: dict[str, Played]) -> Played:
     """The game of a variant, played once."""
     if name not in games:
-        games[name] = _played(begun, VARIANTS[name])
+        games[name] = _played(begun, VARIANTS[name], next(iter(games.values()), None))
     return games[name]
 
 
-def _played(begun: Start, variant: Variant) -> Played:
+def _played(begun: Start, variant: Variant, other: Played | None) -> Played:
+    """After the game; the weights and proposals are those of another variant, if any, as no game moves the lists."""
     phases, blocks, report = begun.run.phases, begun.blocks, {"curve": []}
     if variant.plays:
         weight = phases.config.adversarial_weight if variant.weight is None else variant.weight
@@ -158,8 +159,9 @@ def _played(begun: Start, variant: Variant) -> Played:
         with seeded(begun.seed):
             judge = new_discriminator(config)
             blocks, _, report = replace(phases, config=config, module=variant.module).game(blocks, judge)
-    weighed, proposals = phases.weighed(blocks)
-    return Played(weighed, proposals, report)
+    if other is not None:
+        return Played(replace(blocks, weights=other.blocks.weights), other.proposals, report)
+    return Played(*phases.weighed(blocks), report)
 
 
 def rankers(begun: Start, played: Played) -> dict[str, float]:
