@@ -76,6 +76,7 @@ class Chooser:
         reader = Tower.of(items, Settings()).reader
         self.groups = reader.groups
         self.features = cache(lambda scales: reader.read(items, dict(scales)))
+        self.kin = cache(lambda scales: kin(self.features(scales), self.features(scales), alone=False))
         wanted = blocks.wanted(self.query, blocks.conditions(self.query.histories))
         queries, width = blocks.queries(self.query, wanted), wanted.shape[1]
         self.wanted = queries[:, :width]
@@ -86,10 +87,10 @@ class Chooser:
 
     def scores(self, settings: Settings) -> Scores:
         """What the model says of every item, and what it would say if it knew its content alone."""
-        features = self.features(tuple(sorted(settings.scales.items())))
-        smoother, width = Smoother(features, self.counts, settings.penalty), self.vectors.shape[1]
+        scales = tuple(sorted(settings.scales.items()))
+        smoother, shares = Smoother(self.features(scales), self.counts, settings.penalty), self.kin(scales)
+        width = self.vectors.shape[1]
         values = np.concatenate([self.vectors, self.linear.T, self.blocks.popularity[:, None]], axis=1)
-        shares = kin(features, features, alone=False)
         left_out = smoother.left_out(values)
         left_out += shares @ (values - left_out) * np.float32(settings.kin)
         plain = self.wanted @ self.vectors.T + self.linear
