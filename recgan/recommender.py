@@ -109,7 +109,8 @@ class Recommender(Explaining, Growing):
             kind: "ivf-pq", cells of k-means with four bits a column; "ivf", with whole vectors; "hnsw", a graph, which
                 lost against both; or "auto": the first of the first two that comes as near within the memory, else, or
                 up to 100,000 items, the exact search. None for the exact search, untold.
-            recall: the share of the `n_candidates` best by the blocks' columns that it has to find, at most 1.
+            recall: the share of the 100 best by the blocks' columns that it has to find, at most 1; of as many as the
+                second stage re-orders where there is one.
             memory: MiB that the index may take beside the model; None for as many as it needs.
 
         Returns:
@@ -120,7 +121,7 @@ class Recommender(Explaining, Growing):
         """
         if kind is None:
             return self.of(self._parts, self._config, self._report)
-        near = chosen(self._blocks, self._histories, Search(kind, recall, memory), self._config.n_candidates)
+        near = chosen(self._blocks, self._histories, Search(kind, recall, memory), self._ranker.n_searched)
         return self.of(self._parts, self._config, self._report, near)
 
     def score(self, user_id: Any, item_ids: Any) -> pd.DataFrame:
@@ -264,7 +265,7 @@ class Recommender(Explaining, Growing):
         near = self._ranker.near
         if near is not None:
             origin = self._items.numbers(parts.items.all_ids)
-            near = kept(near, self._blocks, parts.blocks, parts.histories, origin, self._config.n_candidates)
+            near = kept(near, self._blocks, parts.blocks, parts.histories, origin, self._ranker.n_searched)
         return self.of(parts, self._config, report, near)
 
     @classmethod

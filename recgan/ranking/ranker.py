@@ -24,6 +24,9 @@ WORTH = 8
 """Items by the depth of a search, from which on an approximate search is asked at all."""
 AT_ONCE = 128
 """Users of one portion, at least: as many as share one reading of the item vectors."""
+NEAREST = 100
+"""Items that an approximate search is asked for at least: what it finds hangs on that, and a list shall begin as a
+shorter one."""
 SCORED_WHOLE = 1_000_000
 """Catalogues up to this size are scored whole: as exact as FAISS's flat search, and measured to be faster."""
 
@@ -86,11 +89,19 @@ class Ranker:
             query = replace(query, costs=self._costs(query, wanted))
         if query.classes is not None or query.pins is not None:
             return self._ruled(query, wanted, n)
-        reordered = self._judges or query.explore or query.rules.calibration
-        # of an approximate search it hangs on the depth what is found, and a list shall begin as a shorter one
-        deep = reordered or isinstance(self.near, Near)
-        numbers, scores, _, _ = self._found(query, wanted, max(n, self.n_candidates) if deep else n)
+        numbers, scores, _, _ = self._found(query, wanted, max(n, self._least(query)))
         return self._arranged(query, numbers, scores, n)
+
+    def _least(self, query: Query) -> int:
+        """Candidates that are looked for however short the list is."""
+        if self._judges or query.explore or query.rules.calibration:
+            return self.n_candidates
+        return self.n_searched if isinstance(self.near, Near) else 0
+
+    @property
+    def n_searched(self) -> int:
+        """Candidates that an approximate search has to find."""
+        return self.n_candidates if self._judges else min(NEAREST, self.n_candidates)
 
     def _costs(self, query: Query, wanted: np.ndarray) -> np.ndarray:
         """What one deviation of the log popularity costs each user, (B,) float32; excluded items change nothing."""

@@ -5,7 +5,7 @@
 
 Two tables; every size and kind has a process of its own. "Lists": untrained models with planted tastes; exact and
 approximate search take turns over the same users, lists of ten; users a second are those of the best round, the ratio
-is the median over the rounds; recall is what `info()["search"]` tells (of the 100 candidates, held-out users), and
+is the median over the rounds; recall is what `info()["search"]` tells (of the 100 best candidates, held-out users), and
 "as exact" the share of the ten items that both searches list. "Search alone": as many vectors with planted tastes, and
 a popularity, made in portions; queries are the mean of a history of two tastes; the 100 best with their exact scores.
 Peaks of memory are beyond the model or the vectors while the index is built and measured, building is timed in the
