@@ -145,15 +145,18 @@ def fit_judge(
         judged = np.concatenate([fold for fold, _ in parts])
     relevance = np.where(cases.numbers == ABSENT, -np.inf, cases.relevance.numpy())
 
+    lengths = validation, validation.longer()
+
     def values(weight: float) -> np.ndarray:
         order = np.lexsort((cases.numbers, -(relevance + weight * added)), axis=1)
         hits = np.take_along_axis(cases.positive.numpy(), order, 1)
-        return np.stack([lists.values_of(hits) for lists in (validation, validation.longer())])
+        return np.stack([lists.values_of(hits) for lists in lengths])
 
     tried = {weight: values(weight) for weight in WEIGHTS}  # (2, V) each
+    before = tried[0.0][:, judged].mean(axis=1)
 
     def gain(weight: float) -> float:
-        before, after = (tried[one][:, judged].mean(axis=1) for one in (0.0, weight))
+        after = tried[weight][:, judged].mean(axis=1)
         return float((after / np.maximum(before, 1e-9)).mean()) if (after >= before).all() else 0.0
 
     best = max(WEIGHTS, key=gain)
