@@ -74,6 +74,7 @@ def test_dial(measured, capsys):
     assert dial[-1][5] > 0.0 == dial[0][5]
     out = capsys.readouterr().out
     assert "Dial minus knob" in out
+    assert "95 % interval over users" in out
     assert "Share of what all reach together" in out
 
 
@@ -113,6 +114,26 @@ def test_a_margin_is_the_distance_from_the_knob_at_the_same_accuracy():
     margins = dial_curves._margins(curves, "diversity, vectors")["diversity beside MMR"]
     assert margins[:2] == pytest.approx([0.0, 0.1])
     assert margins[2] is None
+
+
+def test_a_lead_is_that_in_accuracy_at_the_same_value_of_the_axis():
+    def point(diversity):
+        return [0.0, 0.0, diversity, 0.0, 0.0, 0.0]
+
+    far = {name: [point(0.1)] for name in ("mean likeness", "popularity weight", "Gumbel temperature")}
+    curves = {"dial": [point(0.1), point(0.3), point(0.9)], "MMR": [point(0.1), point(0.2), point(0.4)], **far}
+    mmr = np.array([[0.9, 0.7], [0.8, 0.6], [0.6, 0.6]])
+    values = {"dial": mmr + 0.1, "MMR": mmr, **dict.fromkeys(far, mmr[:1])}
+    lead = dial_curves._lead(curves, values, "diversity, vectors")["diversity beside MMR"]
+    assert lead[0] == pytest.approx([0.1, 0.1, 0.1])
+    assert lead[1][0] == pytest.approx(np.mean([0.9 - 0.7, 0.7 - 0.6]))
+    assert lead[1][1:] == pytest.approx([0.1, 0.2])
+    assert lead[2] == [None, None, None]
+
+
+def test_a_user_of_two_splits_counts_once():
+    seeds = [dial_curves.Point([], np.array([0.2, 0.4])), dial_curves.Point([], np.array([0.6, 0.8]))]
+    np.testing.assert_allclose(dial_curves._by_user(seeds, np.array([1, 2, 2, 3])), [0.2, 0.5, 0.8])
 
 
 @pytest.mark.parametrize("mean", [False, True])

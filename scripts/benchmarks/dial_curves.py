@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from tables import Sheet
-from tested import Tested, likeness, models
+from tested import Tested, interval, likeness, models
 
 from recgan.config import Config
 from recgan.ranking.arranging import chance
@@ -35,20 +36,43 @@ LEVELS = 101
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """The curve of the dial and of every knob, means over the seeds."""
+    """The curve of the dial and of every knob, means over the seeds, and how the users of both compare."""
     tested = models(options)
-    curves = {"dial": [_mean([_dial(one, step) for one in tested]) for step in STEPS]}
+    found = {"dial": [[_dial(one, step) for one in tested] for step in STEPS]}
     for knob, levels in KNOBS.items():
-        curves[knob] = [curves["dial"][0], *(_mean([_knob(one, knob, level) for one in tested]) for level in levels)]
+        found[knob] = [found["dial"][0], *([_knob(one, knob, level) for one in tested] for level in levels)]
+    curves = {name: [_mean([one.axes for one in seeds]) for seeds in points] for name, points in found.items()}
+    users = np.concatenate([one.users for one in tested])
+    values = {name: np.stack([_by_user(seeds, users) for seeds in points]) for name, points in found.items()}
     diverse = AXES[1] if np.isfinite(curves["dial"][0][1]) else AXES[2]
-    return {"set": options.set, "seeds": options.seeds, "curves": curves, "margins": _margins(curves, diverse)}
+    margins, lead = _margins(curves, diverse), _lead(curves, values, diverse)
+    about = {"set": options.set, "seeds": options.seeds, "users": values["dial"].shape[1]}
+    return {**about, "curves": curves, "margins": margins, "lead": lead}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Lists of one setting.
+
+    Args:
+        axes: their mean values on all axes.
+        ndcg: of every user, mean over the visits.
+    """
+
+    axes: list[float]
+    ndcg: np.ndarray
 
 
 def _mean(rows: list[list[float]]) -> list[float]:
     return [float(value) for value in np.mean(rows, axis=0)]
 
 
-def _dial(tested: Tested, step: float) -> list[float]:
+def _by_user(seeds: list[Point], users: np.ndarray) -> np.ndarray:
+    """NDCG@10 of every user, who counts once, with the mean over the splits."""
+    return pd.Series(np.concatenate([one.ndcg for one in seeds])).groupby(users).mean().to_numpy()
+
+
+def _dial(tested: Tested, step: float) -> Point:
     """Through the ranker that serves."""
     lists = []
     for visit in range(VISITS if step else 1):
@@ -62,7 +86,7 @@ def _keys(tested: Tested, visit: int) -> np.ndarray:
     return random.integers(0, 2**63, len(tested.truth), dtype=np.int64).astype(np.uint64)
 
 
-def _knob(tested: Tested, knob: str, level: float) -> list[float]:
+def _knob(tested: Tested, knob: str, level: float) -> Point:
     """One knob, alike at every place, on the candidates that the dial has."""
     numbers, scores = tested.model._ranker.rank(tested.query, K)
     there = np.isfinite(scores)
@@ -96,23 +120,24 @@ def _unlike(space: np.ndarray, numbers: np.ndarray, merit: np.ndarray, level: fl
     return chosen
 
 
-def _point(tested: Tested, lists: list[np.ndarray]) -> list[float]:
+def _point(tested: Tested, lists: list[np.ndarray]) -> Point:
     """The values of some visits on all axes."""
     popularity = tested.model._blocks.popularity
     n_items = len(popularity)
     has = tested.categories.shape[1] > 0
+    ndcg = np.array([tested.ndcg(numbers) for numbers in lists])  # (visits, B)
     rows = [
         [
-            tested.ndcg(numbers).mean(),
-            1.0 - likeness(tested.categories, numbers).mean() if has else np.nan,
-            1.0 - likeness(tested.vectors, numbers).mean(),
+            float(values.mean()),
+            float(1.0 - likeness(tested.categories, numbers).mean()) if has else np.nan,
+            float(1.0 - likeness(tested.vectors, numbers).mean()),
             len(np.unique(numbers)) / n_items,
-            -popularity[numbers].mean(),
+            -float(popularity[numbers].mean()),
         ]
-        for numbers in lists
+        for numbers, values in zip(lists, ndcg, strict=True)
     ]
     apart = [_jaccard(a, b) for place, a in enumerate(lists) for b in lists[:place]]
-    return [*_mean([[float(value) for value in row] for row in rows]), float(np.mean(apart)) if apart else 0.0]
+    return Point([*_mean(rows), float(np.mean(apart)) if apart else 0.0], ndcg.mean(axis=0))
 
 
 def _jaccard(first: np.ndarray, second: np.ndarray) -> float:
@@ -130,6 +155,41 @@ def _margins(curves: dict[str, list[list[float]]], diverse: str) -> dict[str, li
             float(value) if np.isfinite(value) else None for value in dial[:, column] - reached
         ]
     return found
+
+
+def _lead(
+    curves: dict[str, list[list[float]]], values: dict[str, np.ndarray], diverse: str
+) -> dict[str, list[list[float | None]]]:
+    """At every step: by how much NDCG@10 the dial leads each knob at an equal value of the knob's own axis.
+
+    Between two levels a knob is as accurate for every user as the straight piece; 95 % intervals are over users.
+
+    Returns:
+        Knob and axis: mean, lower and upper end for every step; None where the knob never comes so far.
+    """
+    dial, found = np.array(curves["dial"], float), {}
+    for knob, axis in OWN.items():
+        column = AXES.index(diverse if axis == "diversity" else axis)
+        curve = np.array(curves[knob], float)[:, column]
+        rows: list[list[float | None]] = []
+        for wanted, own in zip(dial[:, column], values["dial"], strict=True):
+            share = _between(curve, wanted)
+            rows.append([None] * 3 if share is None else list(interval(own - share @ values[knob])))
+        found[f"{axis} beside {knob}"] = rows
+    return found
+
+
+def _between(curve: np.ndarray, wanted: float) -> np.ndarray | None:
+    """Shares (L,) of a knob's levels that reach a value of its axis, the first time from the accurate list on."""
+    there = np.flatnonzero(curve >= wanted)
+    if not len(there):
+        return None
+    last, shares = int(there[0]), np.zeros(len(curve))
+    before = max(0, last - 1)
+    rise = curve[last] - curve[before]
+    shares[last] = (wanted - curve[before]) / rise if rise > 0.0 else 1.0
+    shares[before] += 1.0 - shares[last]
+    return shares
 
 
 def _reached(curve: Any, column: int, accuracy: np.ndarray) -> np.ndarray:
@@ -200,6 +260,7 @@ def sheets(result: dict[str, Any]) -> list[Sheet]:
     return [
         Sheet(title, ["", *AXES], _cells(points, ".3f")),
         Sheet("Dial minus knob at equal NDCG@10", steps, _cells(result["margins"], "+.3f")),
+        Sheet("NDCG@10, dial minus knob at equal value of its axis (95 % interval over users)", steps, _leads(result)),
         Sheet("Dial minus the best knob of the axis at equal NDCG@10", steps, _cells(_beside_best(curves), "+.3f")),
         Sheet("Share of what all reach together", ["", *AXES[1:], "all at once"], _cells(fronts(curves), ".2f")),
     ]
@@ -210,3 +271,12 @@ def _cells(rows: dict[str, Any], form: str) -> list[list[str]]:
         return "-" if value is None or not np.isfinite(value) else f"{value:{form}}"
 
     return [[name, *map(told, values)] for name, values in rows.items()]
+
+
+def _leads(result: dict[str, Any]) -> list[list[str]]:
+    """Mean and interval of every lead."""
+
+    def told(mean: float | None, low: float | None, high: float | None) -> str:
+        return "-" if mean is None else f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
+
+    return [[name, *(told(*row) for row in rows)] for name, rows in result["lead"].items()]

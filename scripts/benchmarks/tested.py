@@ -30,11 +30,13 @@ class Tested:
         model: trained with the defaults.
         query: of the B users.
         truth: their held-out items of the catalogue.
+        users: their ids, (B,).
     """
 
     model: recgan.Recommender
     query: Query
     truth: Histories
+    users: np.ndarray
 
     @cached_property
     def vectors(self) -> np.ndarray:
@@ -69,12 +71,14 @@ def _tested(options: argparse.Namespace, seed: int, folder: Path) -> Tested:
     truth = task.test.truth[task.test.truth["item_id"].isin(known)]
     users = Vocabulary.of(truth[USER])
     drawn = np.sort(np.random.default_rng(seed).permutation(len(users))[:MOST_USERS])
-    users = Vocabulary(users.ids(drawn), USER)
+    ids = users.ids(drawn)
+    users = Vocabulary(ids, USER)
     history, truth = (
         Histories.from_frame(frame[frame["item_id"].isin(known)], users, model._items)
         for frame in (task.test.history, truth)
     )
-    return Tested(model, Query(history, history, np.zeros((len(users), model._profiles.shape[1]), np.float32)), truth)
+    query = Query(history, history, np.zeros((len(users), model._profiles.shape[1]), np.float32))
+    return Tested(model, query, truth, ids.to_numpy())
 
 
 def likeness(rows: np.ndarray, lists: np.ndarray) -> np.ndarray:
