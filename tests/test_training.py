@@ -169,17 +169,21 @@ def test_the_rate_grows_with_the_users_and_falls_with_the_steps_of_an_epoch(user
 
 
 @pytest.mark.parametrize(
-    ("values", "stopped", "best"),
+    ("values", "n_users", "stopped", "best"),
     [
-        ([0.1, 0.3, *[0.299, 0.295] * 6], None, 2),
-        ([0.1, 0.3, *[0.29] * 6], 5, 2),
-        ([0.1, 0.3, 0.2, 0.1, 0.31, *[0.2] * 4], 8, 5),
-        ([0.1, 0.3, 0.298, 0.298, 0.298, 0.298, 0.298, 0.301], None, 8),
+        ([0.1, 0.3, *[0.299, 0.295] * 6], 600, None, 2),
+        ([0.1, 0.3, *[0.296] * 6], 600, None, 2),
+        ([0.1, 0.3, *[0.296] * 6], 5000, 5, 2),
+        ([0.1, 0.3, *[0.296] * 6], 60, None, 2),
+        ([0.1, 0.3, *[0.29] * 6], 600, 5, 2),
+        ([0.1, 0.3, *[0.29] * 6], 60, 5, 2),
+        ([0.1, 0.3, 0.2, 0.1, 0.31, *[0.2] * 4], 600, 8, 5),
+        ([0.1, 0.3, 0.298, 0.298, 0.298, 0.298, 0.298, 0.301], 600, None, 8),
     ],
 )
-def test_training_stops_where_it_falls_and_not_on_a_plateau(values, stopped, best):
+def test_training_stops_where_it_falls_and_not_on_a_plateau(values, n_users, stopped, best):
     measured = iter(values)
-    watch = Watch(lambda generator: {"metric": next(measured)}, 3, lambda *_: None, {})
+    watch = Watch(lambda generator: {"metric": next(measured)}, 3, lambda *_: None, {}, n_users)
     some, found = module(game=False), None
     for epoch in range(1, len(values) + 1):
         watch.measured(some.generator)

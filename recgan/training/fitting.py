@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import signal
 import threading
 import warnings
@@ -27,8 +28,8 @@ from recgan.training.checkpoints import Checkpoints, Keeper
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
 
-LATELY, PLATEAU = 5, 0.98
-"""The last measurements after the best one, whose mean is on a plateau from so much of it on."""
+LATELY, PLATEAU, PLATEAU_USERS = 5, 0.02, 600
+"""The last measurements after the best one are on a plateau where their mean is this much lower, by so many users."""
 Measure = Callable[[Generator], dict[str, float]]
 State = dict[str, torch.Tensor]
 
@@ -101,6 +102,7 @@ class Watch(Notes):
         patience: measurements without a better one before the phase stops.
         progress: called with (epoch, metric) after every epoch.
         weights: what the measure remembers of its first call.
+        n_users: how many are measured; chance moves the mean of more of them less.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class Watch(Notes):
         patience: int,
         progress: Callable[[int, float | None], None],
         weights: dict[str, float],
+        n_users: int = PLATEAU_USERS,
     ) -> None:
         super().__init__(progress)
+        self.plateau = 1.0 - PLATEAU * min(1.0, math.sqrt(PLATEAU_USERS / max(1, n_users)))
         self.measure = measure
         self.weights = weights
         self.patience = patience
@@ -144,7 +148,7 @@ class Watch(Notes):
         self.state = {}
         waited = epoch - self.best_epoch
         lately = self.values[-min(LATELY, max(1, waited)) :]
-        falls = sum(lately) / len(lately) < PLATEAU * self.best
+        falls = sum(lately) / len(lately) < self.plateau * self.best
         return (falls and waited >= self.patience) or super().enough(epoch, module)
 
 

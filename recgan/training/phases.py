@@ -96,7 +96,8 @@ class Phases:
         batches = self._batches(self.data.streamed, self.data.histories)
         n_steps = len(batches) * epochs
         module = self._module(generator, None, batches.trend, "ranking", n_steps, share=0.5)
-        watch = Watch(measure, config.patience, self.progress.epochs("generator", epochs), weights)
+        told, n_users = self.progress.epochs("generator", epochs), len(self.data.validation)
+        watch = Watch(measure, config.patience, told, weights, n_users)
         if n_steps:
             self._run(name, module, batches, epochs, watch)
         return served_copy(module.generator, watch.best_state or module.average, ()), watch
