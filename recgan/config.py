@@ -88,7 +88,7 @@ class Config(BaseModel):
     n_negatives: int = Field(4096, ge=1)
     precision: Literal["auto", "float32"] = "auto"
     adversarial: Literal["relativistic", "non-saturating", "wgan-gp", "hinge", "none"] = "relativistic"
-    adversarial_weight: float = Field(5.0, ge=0.0)
+    adversarial_weight: float = Field(10.0, ge=0.0)
     gradient_penalty: float = Field(0.1, ge=0.0)
     game_steps: int = Field(200, ge=0)
     slate_size: int = Field(4, ge=1)

@@ -94,6 +94,15 @@ def test_what_may_be_claimed(shift, ndcg, better, worse, reached):
     assert (len(found["better"]), len(found["worse"]), found["reached"]) == (better, worse, reached)
 
 
+def test_the_default_is_compared_with_what_has_no_discriminator():
+    found = {"off": seeds(0.0, 0.2), "relativistic": seeds(0.5, 0.2), "MMD": seeds(1.0, 0.2), "hinge": seeds(1.0, 0.2)}
+    table = adversary_tables.compared(found)
+    assert [len(table["off"]["default"][side]) for side in ("better", "worse")] == [ALL, 0]
+    assert [len(table["MMD"]["default"][side]) for side in ("better", "worse")] == [0, ALL]
+    assert "default" not in table["hinge"]
+    assert "default" not in adversary_tables.compared({**found, "relativistic": [{"failed": "no"}]})["MMD"]
+
+
 def test_the_interval_counts_seeds_as_well_as_users():
     apart = [np.full(50, -1.0), np.full(50, 1.0), np.array([1.0, np.nan])]
     found = adversary_tables.interval(apart, 0.05)
@@ -179,7 +188,10 @@ def test_from_data_to_tables_and_nothing_twice(data, tmp_path, monkeypatch, caps
     call = ["adversary", "--data", str(data), "--set", "ml-100k", "--seeds", "1", "--quick", "--out", str(out)]
     assert generator.main([*call, "--table", "markdown"]) == 0
     shown = capsys.readouterr().out
-    assert all(title in shown for title in (*some, "energy distance, items", "boosting as ranker", "stability"))
+    assert all(
+        title in shown
+        for title in (*some, "energy distance, items", "boosting as ranker", "stability", "has no discriminator")
+    )
     result = json.loads(out.read_text(encoding="utf-8"))
     assert list(result["variants"]) == list(some)
     assert result["tests"] == list(adversary_rows.ROWS)

@@ -17,7 +17,11 @@ from tables import NOTHING, Sheet
 
 NEEDED, SAME_NDCG, RESAMPLES = 3, 0.005, 10_000
 """Rows that a claim needs, relative loss of NDCG that still counts as equal, and bootstrap samples."""
-BASE = "off"
+BASE, DEFAULT = "off", "relativistic"
+HALVED = ("energy score, half the weight", "MMD, half the weight")
+RIVALS = (BASE, "off, temperature .8", "off, temperature .6", "energy score", "MMD", *HALVED)
+"""Variants without a discriminator, with which the default is compared too."""
+DIRECT = ["beside", "the default is clearly better", "clearly worse"]
 Row = dict[str, Any]
 
 
@@ -35,9 +39,16 @@ def compared(found: Mapping[str, Sequence[Row]]) -> dict[str, Row]:
             "seconds": [one["seconds"] for one in there],
             "failed": [one["failed"] for one in seeds if "failed" in one],
         }
-        if name != BASE and len(there) == len(seeds) and not any("failed" in one for one in found[BASE]):
+        if name != BASE and not _failed(seeds) and not _failed(found[BASE]):
             table[name] |= against(seeds, found[BASE])
+        if name in RIVALS and DEFAULT in found and not _failed(seeds) and not _failed(found[DEFAULT]):
+            beside = against(found[DEFAULT], seeds)
+            table[name]["default"] = {side: beside[side] for side in ("better", "worse")}
     return table
+
+
+def _failed(seeds: Sequence[Row]) -> bool:
+    return any("failed" in one for one in seeds)
 
 
 def against(seeds: Sequence[Row], base: Sequence[Row]) -> Row:
@@ -87,9 +98,11 @@ def sheets(result: Mapping[str, Any]) -> list[Sheet]:
     fidelity = f"{about}: mean over the seeds; +/-: corrected 95 % interval against '{BASE}' on the better / worse side"
     ranked = [[name, *_ranks(one)] for name, one in variants.items() if any(one["rankers"])]
     second = ["variant", "stage one", "discriminator as ranker", "boosting as ranker"]
+    direct = [[name, *_beside(one["default"], names)] for name, one in variants.items() if "default" in one]
     calm = ["variant", "seeds that failed", "seeds with an alarm", "alarms", "NDCG by seed", "D right", "seconds"]
     return [
         Sheet(fidelity, columns, cells),
+        *[Sheet(f"{about}: the default beside what has no discriminator", DIRECT, direct, left=(1, 2))][: len(direct)],
         Sheet(f"{about}: NDCG of the second stage, out of fold", second, ranked),
         Sheet(f"{about}: stability", calm, [[name, *_calm(one)] for name, one in variants.items()], left=(3,)),
     ]
@@ -104,6 +117,10 @@ def _claims(one: Row) -> list[str]:
     if "better" not in one:
         return [NOTHING] * 3
     return [str(len(one["better"])), str(len(one["worse"])), "reached" if one["reached"] else "no"]
+
+
+def _beside(default: Row, names: Mapping[str, str]) -> list[str]:
+    return ["; ".join(names[row] for row in default[side]) or NOTHING for side in ("better", "worse")]
 
 
 def _ranks(one: Row) -> list[str]:

@@ -23,6 +23,7 @@ from adversary_rows import ROWS, Sample
 from adversary_tables import BASE, Row
 from forks import FIRST_SEED, Start, kept, key, start
 
+from recgan.config import Config
 from recgan.errors import TrainingError
 from recgan.features import ItemTraits
 from recgan.ranking import ABSENT, Blocks, Judge
@@ -54,19 +55,24 @@ class Variant:
     same_as: str | None = None
 
 
-VARIANTS = {
-    "no game": Variant(plays=False),
-    BASE: Variant(),
+GAMES: dict[str, Variant] = {
     "relativistic": Variant("relativistic"),
     "non-saturating": Variant("non-saturating"),
     "wgan-gp": Variant("wgan-gp"),
     "hinge": Variant("hinge"),
+    "energy score": Variant(module=EnergyScoreGame),
+    "MMD": Variant(module=MmdGame),
+}
+"""What stands in the adversary's place, with its default weight."""
+HALF = 0.5 * Config().adversarial_weight
+VARIANTS = {
+    "no game": Variant(plays=False),
+    BASE: Variant(),
     "off, temperature .8": Variant(temperature=0.8, same_as=BASE),
     "off, temperature .6": Variant(temperature=0.6, same_as=BASE),
+    **GAMES,
     "relativistic, temperature .8": Variant("relativistic", temperature=0.8, same_as="relativistic"),
-    "relativistic, twice the weight": Variant("relativistic", weight=10.0),
-    "energy score": Variant(module=EnergyScoreGame, weight=5.0),
-    "MMD": Variant(module=MmdGame, weight=5.0),
+    **{f"{name}, half the weight": replace(one, weight=HALF) for name, one in GAMES.items()},
 }
 RANKERS = (BASE,)
 """Variants after which the second stage is fitted, by the discriminator and by boosting."""
