@@ -267,6 +267,15 @@ def test_sasrec_needs_an_order():
             use(frame_of_groups())
 
 
+def test_sasrec_trains_every_position_that_serves():
+    model = fresh(MODELS["SASRec"], window=3, dropout=0.0)
+    histories = Histories.from_lists([[0, 1, 2, 3, 4], [5, 6], [7, 8, 9]], 10)
+    model._network = model._build(histories)
+    for batch in model._batches(histories, np.random.default_rng(0)):
+        model._loss(batch, 0.0).backward()
+    assert (model._network.encoder.positions.grad.norm(dim=1) > 1e-4).all()
+
+
 def test_the_window_fits_the_data():
     short, long = (Histories.from_lists([np.arange(length)] * 3, 300) for length in (9, 120))
     assert SASRec._grid_for(short)["window"] == (50,)

@@ -165,7 +165,7 @@ def test_batches_of_sequences_tell_the_weight_of_every_item(window):
         assert torch.equal(weights[mask], batch["items"][mask] + 1.0)
         assert not weights[~mask].any()
         told += batch["items"][mask].tolist()
-    assert len(told) == sum(min(window, length) for length in lengths)
+    assert len(told) == sum(min(window + 1, length) for length in lengths)
 
 
 def test_a_sequence_counts_every_target_by_its_weight():

@@ -368,6 +368,21 @@ def test_sequence_batches_hold_every_user_once(histories):
     assert len(batches) == len(list(batches))
 
 
+def test_every_position_that_serves_is_trained(histories):
+    """The last one too, from which every history is served that fills the window."""
+    some = module("sequence", game=False)
+    sum(some.ranking_loss(batch) for batch in SequenceBatches(histories, 10, seed=0)).backward()
+    assert (some.generator.encoder.positions.grad.norm(dim=1) > 1e-4).all()
+    assert len(some.generator.encoder.positions) == 11
+
+
+def test_a_window_of_one_item_is_trained():
+    histories = Histories.from_lists([[1], [2, 3], [4, 5, 6]], N)
+    batches = list(SequenceBatches(histories, 1, seed=0))
+    assert sorted(batch["mask"].sum(1).tolist() for batch in batches) == [[1, 2, 2]]
+    assert torch.isfinite(module("sequence", game=False).ranking_loss(batches[0]))
+
+
 def test_carving_loses_nothing(histories):
     kept, hidden = carve(histories, 50, seed=0)
     for user in range(len(histories)):

@@ -118,9 +118,10 @@ class SASRec(Neural):
         return min(1.0, progress / WARM) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
     def _batches(self, histories: Histories, random: np.random.Generator) -> Iterator[Batch]:
-        groups = histories.groups(random.permutation(np.flatnonzero(histories.lengths)), self.window, TOKENS)
+        read = self.window + 1  # a full window has a target behind it too
+        groups = histories.groups(random.permutation(np.flatnonzero(histories.lengths)), read, TOKENS)
         for group in random.permutation(len(groups)):
-            items, mask = histories.window(groups[group], self.window)
+            items, mask = histories.window(groups[group], read)
             yield {"items": torch.from_numpy(items), "mask": torch.from_numpy(mask)}
 
     def _loss(self, batch: Batch, progress: float) -> Tensor:

@@ -150,7 +150,7 @@ class SequenceBatches(Batches):
 
     Args:
         histories: training interactions, oldest first.
-        window: most items of a sequence; longer histories give their newest ones.
+        window: most items that are read before a target; longer histories give their newest ones.
         seed: of the order.
         trend: whose spans of the items are told as "when", (B, L) int64; None tells nothing.
     """
@@ -159,9 +159,9 @@ class SequenceBatches(Batches):
         super().__init__(seed)
         self.histories = histories
         self.trend = trend
-        self.window = window
+        self.window = window + 1  # a full one has a target behind it too
         self.users = np.flatnonzero(histories.lengths >= 1)
-        self._length = len(histories.groups(self.users, window, TOKENS))
+        self._length = len(histories.groups(self.users, self.window, TOKENS))
 
     def __len__(self) -> int:
         return self._length

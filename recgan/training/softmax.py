@@ -47,7 +47,7 @@ class RankingLoss(nn.Module):
         """The loss of a batch, a scalar, against negatives (P,) int64, or against every item where there are none."""
         generator = self.generator
         if isinstance(generator.encoder, SequenceEncoder) and "targets" not in batch:
-            states = generator.states(batch["items"])[:, :-1][batch["mask"]]  # (T, C)
+            states = generator.states(batch["items"][:, :-1])[batch["mask"]]  # (T, C)
             targets = batch["items"][batch["mask"]].unsqueeze(1)  # (T, 1)
             there = torch.ones_like(targets, dtype=torch.bool)
             when = batch["when"][batch["mask"]] if self.trend is not None else None
