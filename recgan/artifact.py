@@ -41,7 +41,7 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Map
     Raises:
         ArtifactError: when the place holds something that is no artifact, or cannot be written.
     """
-    target = Path(folder).absolute()
+    target = Path(folder).resolve()  # behind a link, which stays
     if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ArtifactError(f"{target}: exists and is no recgan artifact; choose another folder or remove it")
     try:
@@ -54,7 +54,7 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Map
         fill(temporary)
         _seal(temporary, manifest)
         _replace(temporary, target)
-    except OSError as error:
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # Arrow has its own kinds of the latter
         raise ArtifactError(f"{target}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -118,7 +118,7 @@ def standing(folder: str | Path) -> Path:
     Returns:
         An existing folder where there is one, else the folder itself.
     """
-    target = Path(folder).absolute()
+    target = Path(folder).resolve()
     return target if target.exists() or not _retired(target).is_dir() else _retired(target)
 
 

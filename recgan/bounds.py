@@ -12,6 +12,7 @@ from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 from recgan.ranking import ABSENT, Classes, Pins, Query
 from recgan.rules import Places, Rules
+from recgan.schema import refuse_other_keys
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -84,6 +85,7 @@ def pins_of(rules: Rules, users: pd.Series, items: Vocabulary, query: Query) -> 
     if rules.pinned is None:
         return None
     by_user = rules.pinned_by_user
+    refuse_other_keys(by_user or (), users.tolist(), "pinned")
     rows: list[Places] = (
         [rules.pinned] * len(users) if by_user is None else [by_user.get(u, ()) for u in users.tolist()]
     )

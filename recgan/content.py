@@ -86,8 +86,9 @@ class Number:
     def of(cls, values: np.ndarray) -> Number | None:
         """The column with these values, (N,) float64, NaN where unknown; None where all are alike."""
         known = values[np.isfinite(values)].astype(np.float32)
-        knots = np.unique(np.quantile(known, np.linspace(0.0, 1.0, KNOTS))) if len(known) else known
-        return cls(knots.astype(np.float32)) if len(knots) > 1 else None
+        knots = np.quantile(known, np.linspace(0.0, 1.0, KNOTS)).astype(np.float32) if len(known) else known
+        knots = np.unique(knots)  # as they are kept: what differs by less than float32 can tell is one knot
+        return cls(knots) if len(knots) > 1 else None
 
     def read(self, values: np.ndarray) -> np.ndarray:
         """Share of every knot in every value, (N, K) float32: its row adds up to 1, or to 0 where it is unknown."""

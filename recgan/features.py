@@ -31,6 +31,9 @@ FEATURES = (
 COMPARED = 200
 """Newest items of a history with which a candidate is compared."""
 
+ROUNDING = 1e-12
+"""A deviation that is so small beside the mean is that of equal numbers, by rounding."""
+
 MOST_VALUES = 50
 """Of a text about users that tells something of them."""
 
@@ -284,7 +287,10 @@ def _standardised(values: np.ndarray) -> np.ndarray:
 def _scale(numbers: np.ndarray) -> tuple[float, float]:
     """Mean and deviation of the numbers that are finite; 0 and 1 where there are none, or 1 where all are equal."""
     known = numbers[np.isfinite(numbers)]
-    return (float(known.mean()), float(known.std()) or 1.0) if len(known) else (0.0, 1.0)
+    if not len(known):
+        return 0.0, 1.0
+    mean, spread = float(known.mean()), float(known.std())
+    return mean, spread if spread > ROUNDING * max(1.0, abs(mean)) else 1.0
 
 
 def _on_scale(numbers: np.ndarray, mean: float, spread: float) -> np.ndarray:

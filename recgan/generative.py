@@ -173,7 +173,8 @@ class Generative(BaseRecommender):
             UnknownUserError: for an unknown user.
         """
         number, n, offered = self._one_user(user_id), check_n(n), self._offered(items)
-        draws = wanted_vectors(self._blocks, self._histories.take(np.array([number])), n, self._config.seed)[0]
+        history = self._histories.take(np.array([number]))
+        draws = wanted_vectors(self._blocks, history, max(n, DRAWS), self._config.seed)[0]
         draws = draws[unlike(draws, n)]
         cosines, nearest = ItemIndex(self._vectors[offered]).search(draws, 1)
         frame = pd.DataFrame({USER: self._users.ids(np.full(len(draws), number)), RANK: np.arange(1, len(draws) + 1)})

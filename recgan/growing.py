@@ -92,7 +92,7 @@ class Growing(Generative):
             DataError: when an item is named twice, or less than two would be left.
         """
         series = id_series(ids, ITEM)
-        refuse_repeats(series)
+        refuse_repeats(series, "items")
         numbers = np.array([self._one_item(one) for one in series.tolist()], np.int64)
         return self._with(changes.removed(self._parts, numbers, self._config))
 

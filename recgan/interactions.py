@@ -14,6 +14,8 @@ from recgan.tables import INTERACTION_COLUMNS, Source, load_table, plain_ids, pl
 DUPLICATES = ("last", "sum", "error")
 YEAR_9999 = 253_402_300_799
 """Seconds from 1970 to its end."""
+LARGEST = 2.0**62
+"""Sums of weights beyond are refused, before whole numbers overflow."""
 
 
 def read_interactions(
@@ -108,7 +110,10 @@ def _weighed(frame: pd.DataFrame, weights: Mapping[str, float], problems: Proble
     if EVENT not in frame.columns:
         problems.add("weights needs a column 'event'")
         return frame
-    found = frame[EVENT].map(dict(weights))
+    events = frame[EVENT]
+    if pd.api.types.is_integer_dtype(events) and all(isinstance(name, str) for name in weights):
+        events = events.astype(str)  # what names an event on a command line is text
+    found = events.map(dict(weights))
     unknown = found.isna().to_numpy()
     if unknown.any():
         names = ", ".join(sorted({repr(one)[:40] for one in frame[EVENT][unknown]})[:5])
@@ -227,7 +232,8 @@ def _summed(frame: pd.DataFrame, pairs: np.ndarray) -> pd.DataFrame:
     values = frame[name] if name in frame.columns else pd.Series(np.ones(len(frame), np.int64))
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     sums = values.groupby(pairs, sort=False).transform("sum")
-    if not np.isfinite(sums).all():
+    rough = values.astype(np.float64).groupby(pairs, sort=False).transform("sum")
+    if not np.isfinite(sums).all() or (np.abs(rough) > LARGEST).any():
         raise DataError(f"column {name!r}: sums of repeated pairs are beyond every number; scale it down")
     names = dict.fromkeys((USER, ITEM, name, *frame.columns))
     return frame.assign(**{name: sums})[list(names)]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
 
 from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, TITLE, USER, YEAR, Problems, require_columns
 from recgan.tables import Source, load_table, plain_ids, plain_numbers
@@ -75,7 +77,24 @@ def _checked(frame: pd.DataFrame, key: str, first: tuple[str, ...], problems: Pr
         problems.add(f"column {key!r} holds {some!r} more than once: keep one row each", np.flatnonzero(repeated))
     problems.raise_if_any()
     others = {name: frame[name] for name in frame.columns if name not in checked}
+    for values in (checked | others).values():
+        _check_kept(values, problems)
+    problems.raise_if_any()
     return pd.DataFrame(checked | others)
+
+
+def _check_kept(values: pd.Series, problems: Problems) -> None:
+    """Note a column that a saved model could not hold, before anything is trained."""
+    if values.dtype.kind != "O":
+        return
+    try:
+        table = pa.Table.from_pandas(values.to_frame(), preserve_index=False)
+        if pd.api.types.infer_dtype(values, skipna=True) not in ("string", "empty"):
+            parquet.write_table(table, pa.BufferOutputStream())
+    except (ValueError, TypeError, NotImplementedError, OverflowError) as error:
+        told = str(error).partition("\n")[0][:200]
+        name = f"column {values.name!r}"
+        problems.add(f"{name} cannot be kept in a model ({told}): give it values of one kind, or drop it")
 
 
 def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:

@@ -168,7 +168,10 @@ def _flags(items: pd.DataFrame) -> pd.DataFrame:
         years = pd.to_numeric(items[YEAR], errors="coerce")
         decades = (years // 10 * 10).map(lambda year: f"{year:.0f}s", na_action="ignore")
         parts.append(pd.get_dummies(decades, dtype=float))
-    return pd.concat(parts, axis=1)
+    both = pd.concat(parts, axis=1)
+    if not both.columns.is_unique:  # a category may be called like a decade
+        both = both.T.groupby(level=0, sort=False).max().T
+    return both
 
 
 def _apart(table: np.ndarray, labels: list[str], place: int) -> list[str]:

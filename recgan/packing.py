@@ -38,12 +38,14 @@ class Packed:
         items: numbers of the N items that somebody likes.
         liked: what the users like, oldest first.
         disliked: what they dislike; None where nobody dislikes a known item.
+        unliked: user_id and item_id of the dislikes of items that nobody likes, which have no number.
     """
 
     users: Vocabulary
     items: Vocabulary
     liked: Histories
     disliked: Histories | None
+    unliked: pd.DataFrame
 
 
 def rows_on_disk(source: Any) -> int:
@@ -78,14 +80,18 @@ def packed(path: str | os.PathLike[str]) -> Packed:
     with _scratch() as folder:
         rows = _Rows.of(files, n_rows, users, items, folder)
         liked, disliked = rows.sorted(folder)
-    kept = np.flatnonzero(liked.counts())
+    kept, unliked = np.flatnonzero(liked.counts()), rows.unliked
     if len(kept) < len(items):  # of some items every liked row was overridden by a later dislike
-        items, place = Vocabulary(items.ids(kept), ITEM), np.full(len(items), UNKNOWN, np.int64)
-        place[kept] = np.arange(len(kept))
+        before, place = items, np.full(len(items), UNKNOWN, np.int64)
+        items, place[kept] = Vocabulary(before.ids(kept), ITEM), np.arange(len(kept))
         liked = _renumbered(liked, place, len(kept))
-        known = disliked and disliked.part(place[disliked.items] != UNKNOWN)
-        disliked = known and _renumbered(known, place, len(kept))
-    return Packed(users, items, liked, disliked if disliked is not None and len(disliked.items) else None)
+        if disliked is not None:
+            there = place[disliked.items] != UNKNOWN
+            gone = users.ids(disliked.rows[~there]), before.ids(disliked.items[~there])
+            unliked = pd.concat([unliked, pd.DataFrame({USER: gone[0], ITEM: gone[1]})], ignore_index=True)
+            disliked = _renumbered(disliked.part(there), place, len(kept))
+    disliked = disliked if disliked is not None and len(disliked.items) else None
+    return Packed(users, items, liked, disliked, unliked)
 
 
 def without(histories: Histories, gone: Histories, until: float) -> Histories:
@@ -218,18 +224,20 @@ class _Rows:
         columns: item numbers, and where they exist times and weights, by name, (rows,) each.
         n_items: N.
         clock: whether the times are seconds.
+        unliked: user_id and item_id of the rows whose item nobody likes.
     """
 
     offsets: np.ndarray
     columns: dict[str, np.ndarray]
     n_items: int
     clock: bool
+    unliked: pd.DataFrame
 
     @classmethod
     def of(cls, files: list[Path], n_rows: int, users: Vocabulary, items: Vocabulary, folder: Path) -> _Rows:
         place, clock = 0, False
         columns: dict[str, np.ndarray] = {}
-        counts = np.zeros(len(users), np.int64)
+        counts, unliked = np.zeros(len(users), np.int64), []
         for frame in _frames(files):
             order, times, weights = ordered_and_weighed(frame)
             named = {"user": users.numbers(frame[USER]), "item": items.numbers(frame[ITEM])}
@@ -242,9 +250,11 @@ class _Rows:
             for name, some in named.items():
                 columns[name][place : place + len(frame)] = some
             counts += np.bincount(named["user"], minlength=len(users))
+            unliked.append(frame.loc[named["item"] == UNKNOWN, [USER, ITEM]])
             place += len(frame)
         offsets = offsets_of(counts)
-        return cls(offsets, _grouped(columns, offsets, folder), len(items), clock)
+        grouped = _grouped(columns, offsets, folder)
+        return cls(offsets, grouped, len(items), clock, pd.concat(unliked, ignore_index=True).drop_duplicates())
 
     def sorted(self, folder: Path) -> tuple[Histories, Histories | None]:
         """What everybody likes and dislikes, oldest first, of every pair the latest row; None without weights."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
 from recgan.rules import Id
-from recgan.schema import shown
+from recgan.schema import refuse_other_keys, shown
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -81,6 +81,7 @@ def of_users(preferences: Any, users: Sequence[Any]) -> list[Preferences]:
                 f"preferences: {shown(strange[0] if strange else next(iter(preferences)))} is no key of theirs; give "
                 f"{', '.join(Preferences.model_fields)}, or {{user_id: preferences}}"
             )
+        refuse_other_keys(preferences, users, "preferences")
         return [Preferences.of(preferences.get(user, {})) for user in users]
     return [Preferences.of(preferences)] * len(users)
 

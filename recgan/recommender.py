@@ -24,6 +24,9 @@ from recgan.schema import ITEM, SCORE, USER
 from recgan.serving import check_n, id_series, refuse_repeats
 from recgan.vocabulary import Vocabulary
 
+MOST_POPULARITY = 1e6
+"""Beyond, scores would be no numbers any more."""
+
 
 class Recommender(Explaining, Growing):
     """A trained conditional GAN with its linear block, ready to serve.
@@ -71,8 +74,10 @@ class Recommender(Explaining, Growing):
 
     def _check_popularity(self, popularity: Any) -> float:
         number = isinstance(popularity, (int, float, np.number)) and not isinstance(popularity, bool)
-        if not number or not np.isfinite(popularity):
-            raise ConfigError(f"popularity: a finite number or None, not {popularity!r}")
+        if not number or not abs(popularity) <= MOST_POPULARITY:
+            raise ConfigError(
+                f"popularity: a number from {-MOST_POPULARITY:g} to {MOST_POPULARITY:g} or None, not {popularity!r}"
+            )
         return float(popularity)
 
     def _rank(self, query: Query, numbers: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,11 @@ class Rules(BaseModel):
     def __repr_args__(self) -> Any:
         return [(name, getattr(self, name)) for name in type(self).model_fields if name in self.model_fields_set]
 
+    @field_validator("max_per_category", "min_per_category", "min_new", "max_new", "new_below", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return {name: _plain(one) for name, one in value.items()} if isinstance(value, Mapping) else _plain(value)
+
     @field_validator("max_per_category", "min_per_category")
     @classmethod
     def _counts(cls, value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,6 +114,16 @@ def shown(value: object, most: int = 60) -> str:
     """A value for a message: its repr, cut where it is long."""
     told = repr(value)
     return told if len(told) <= most else f"{told[:most]}... ({len(told):,} characters)"
+
+
+def refuse_other_keys(given: Collection[Any], ids: Sequence[Any], name: str) -> None:
+    """Refuse users by whom something is given where none of them has the type, integer or text, of the ids."""
+    if not given or not len(ids) or ids[0] is None:
+        return
+    text = isinstance(ids[0], str)
+    if not any(isinstance(user, str) == text for user in given):
+        told = f"{name}: is given by users such as {shown(next(iter(given)))}, but the ids are such as {shown(ids[0])}"
+        raise DataError(f"{told}; 5 and '5' never match, convert one of them")
 
 
 def check_numbers(values: pd.Series, problems: Problems) -> None:

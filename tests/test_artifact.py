@@ -200,3 +200,22 @@ def test_any_table_comes_back(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("a") / "t.parquet"
     artifact.save_table(path, table)
     pd.testing.assert_frame_equal(artifact.load_table(path), table)
+
+
+def test_behind_a_link_the_folder_is_replaced_and_the_link_stays(folder):
+    link = folder.parent / "current"
+    link.symlink_to(folder.name)
+    for made in ("again", "and again"):
+        artifact.write_folder(link, fill, {"made": made})
+        assert link.is_symlink()
+        assert artifact.read_manifest(folder)["made"] == artifact.read_manifest(link)["made"] == made
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["current", "model"]
+
+
+def test_what_no_file_can_hold_is_told(tmp_path):
+    def fill_badly(some):
+        artifact.save_table(some / "t.parquet", pd.DataFrame({"x": [1, "a"]}))
+
+    with pytest.raises(ArtifactError, match=r"cannot be written: .*'a'"):
+        artifact.write_folder(tmp_path / "model", fill_badly, {})
+    assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import recgan
 from recgan.batch import read_batch
 from recgan.cli import app
+from recgan.cli.ids import many_ids, one_id
 from recgan.cli.output import as_table
 
 SETTINGS = {"epochs": 2, "game_steps": 20, "embedding_dim": 16, "hidden_dim": 32}
@@ -791,3 +792,10 @@ def test_batch_searches_approximately_and_tells_the_recall(tmp_path, capsys):
     assert done.exit_code == 0, done.output
     assert re.search(r"approximate search: finds (9\d\.\d|100\.0)% of the exact search's candidates", done.output)
     refused(call("batch", tmp_path / "model", "--out", tmp_path / "lists", "--search", "ivf"), "search is")
+
+
+def test_ids_of_nineteen_digits_are_numbers_too():
+    known = pd.Series([1_234_567_890_123_456_000])
+    assert one_id("1234567890123456001", known) == 1_234_567_890_123_456_001
+    assert many_ids(["18446744073709551615,-1"], known, "--exclude") == [2**64 - 1, -1]
+    assert one_id("007", known) == "007"

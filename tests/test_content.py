@@ -53,6 +53,15 @@ def test_a_number_is_shared_by_the_knots_beside_it():
     assert Number.of(np.array([3.0, 3.0, np.nan])) is None
 
 
+@pytest.mark.parametrize("numbers", [20240101 + np.array([0, 2, 9, 28, 29]), 1.7e9 + np.array([0, 1, 2, 300, 301])])
+def test_numbers_that_float32_cannot_tell_apart_are_one_knot(numbers):
+    values = np.append(numbers.astype(np.float64), np.nan)
+    number = Number.of(values)
+    assert number is not None
+    assert (np.diff(number.knots) > 0).all()
+    np.testing.assert_allclose(number.read(values).sum(axis=1), [1, 1, 1, 1, 1, 0])
+
+
 def test_kinds_of_columns():
     kinds = {
         "text": ["a", None],

@@ -16,7 +16,9 @@ from recgan.networks import build_generator
 from recgan.popularity import decayed_counts
 from recgan.training import closed
 from recgan.training.batches import SequenceBatches
+from recgan.training.data import read_data
 from recgan.training.softmax import RankingLoss
+from recgan.training.validation import enough
 
 EVENTS = pd.DataFrame(
     {
@@ -250,3 +252,39 @@ def test_a_dislike_is_no_part_of_a_truth(noisy):
         recgan.evaluate(lists, truth.assign(weight=-1), ["mrr@2"])
     with pytest.raises(DataError, match="nobody likes anything"):
         recgan.train(truth.assign(weight=-1))
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_disliked_item_that_nobody_likes_is_not_listed_either(on_disk, small_config, tmp_path):
+    """It comes into the catalogue with its content alone."""
+    frame = planted(40, 20, 2, 0.0, 0).assign(weight=1.0)
+    frame = pd.concat([frame, pd.DataFrame({"user_id": [0, 1], "item_id": [20, 20], "weight": [-1.0, 0.0]})])
+    items = pd.DataFrame({"item_id": range(22), "categories": [f"kind {item % 2}" for item in range(22)]})
+    config = small_config.changed(epochs=1, game_steps=0)
+    source: object = frame
+    if on_disk:
+        source = tmp_path / "log.parquet"
+        frame.to_parquet(source, index=False)
+        config = config.changed(rows_in_memory=len(frame) // 2)
+    model = recgan.train(source, items, config=config)
+    lists = model.recommend_batch(users=[0, 1, 2], n=100).groupby("user_id")["item_id"].agg(set)
+    assert [20 in lists[user] for user in (0, 1, 2)] == [False, False, True]
+    assert all(21 in lists[user] for user in (0, 1, 2))
+    model.save(tmp_path / "model")
+    assert 20 not in set(recgan.Recommender.load(tmp_path / "model").recommend(0, 100)["item_id"])
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_where_hardly_anybody_has_a_weighty_event_all_events_validate(given, small_config):
+    frame = planted(60, 30, 3, 0.0, 0).assign(weight=1.0)
+    frame.loc[frame.index[:5], "weight"] = 50.0
+    holdout = recgan.split_users(frame, 1, 12) if given else None
+    config = small_config.changed(epochs=1, game_steps=0)
+    train = frame if holdout is None else holdout.train
+    tables = read_data(train, None, None, holdout and holdout.validation, config)
+    assert len(tables.validation) >= 10
+
+
+def test_a_weighty_event_counts_alone_where_half_of_the_users_have_one():
+    found = [enough(*some) for some in ((0, 10), (4, 10), (5, 10), (49, 1000), (50, 1000))]
+    assert found == [False, False, True, False, True]

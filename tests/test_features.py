@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 from recgan import features
+from recgan.config import Config
 from recgan.features import (
     COMPARED,
     FEATURES,
@@ -203,6 +204,12 @@ def test_profiles_of_some_users_are_those_that_they_have_among_all(name, asked):
     np.testing.assert_array_equal(some, user_profiles(table, ids)[rows])
 
 
+def test_a_number_that_all_users_of_the_training_have_tells_nothing_of_the_others():
+    table = pd.DataFrame({"user_id": np.arange(102), "price": [0.1] * 100 + [0.2, 0.1]})
+    found = user_profiles(table, table["user_id"][:100], pd.Series([100, 101]))
+    np.testing.assert_allclose(found, [[0.1], [0.0]], atol=1e-6)
+
+
 @pytest.mark.parametrize(("n_values", "n_columns"), [(1, 0), (2, 2), (50, 50), (51, 0)])
 def test_texts_with_few_values_are_columns(n_values, n_columns):
     ids = pd.Series(np.arange(102))
@@ -230,3 +237,15 @@ def test_validation_users_are_described_on_the_scale_of_the_training(interaction
     found = data.validation.query.profiles
     assert found.shape == (40, 3)
     np.testing.assert_array_equal(found, np.broadcast_to(data.profiles[0], (40, 3)))  # of user 30, who is in both
+
+
+def test_described_items_are_found_by_their_number_however_large_the_ids_are():
+    """Beside 2^53 neighbours are one float; tables of unsigned and signed ids are not merged by floats."""
+    ids = 9_007_199_254_740_993 + np.array([-1, 0, 2])
+    frame = pd.DataFrame({"user_id": [1, 2, 1], "item_id": ids.astype(np.uint64)})
+    items = pd.DataFrame({"item_id": np.append(ids[[1, 0]], 7), "title": ["b", "a", "new"]})
+    data = read_data(pd.concat([frame, frame.assign(user_id=3)]), items, None, None, Config())
+    assert data.item_table["item_id"].tolist() == ids.tolist()
+    assert data.item_table["title"].tolist()[:2] == ["a", "b"]
+    assert pd.isna(data.item_table["title"][2])
+    assert data.others["title"].tolist() == ["new"]

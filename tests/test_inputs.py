@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import decimal
 import time
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import planted
 
 import recgan
 from recgan.baselines import Popular
@@ -223,3 +225,13 @@ def test_a_million_rows_take_seconds_not_minutes():
     since = time.perf_counter()
     recgan.read_interactions(frame)
     assert time.perf_counter() - since < 20
+
+
+@pytest.mark.parametrize("part", ["history", "truth"])
+def test_a_validation_with_ids_of_another_type_is_refused(part, small_config):
+    split = recgan.split_users(planted(40, 20, 2, 0.0, 0), 1, 10)
+    given = split.validation
+    table = getattr(given, part)
+    given = dataclasses.replace(given, **{part: table.assign(item_id=table["item_id"].astype(str))})
+    with pytest.raises(DataError, match=f"validation.{part}: item_id holds ids such as '"):
+        recgan.train(split.train, validation=given, config=small_config)

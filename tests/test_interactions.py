@@ -262,3 +262,15 @@ def test_times_become_seconds_since_1970(times):
     frame = pd.DataFrame({"user_id": 1, "item_id": range(len(times)), "timestamp": [t.isoformat() for t in times]})
     wanted = [round((t - datetime(1970, 1, 1)).total_seconds()) for t in times]
     assert read_interactions(frame).timestamp.tolist() == wanted
+
+
+def test_events_with_numbers_for_names_are_named_by_text_too():
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "event": [1, 2]})
+    for names in ({"1": 1.0, "2": 5.0}, {1: 1.0, 2: 5.0}):
+        assert read_interactions(frame, weights=names)["weight"].tolist() == [1.0, 5.0]
+
+
+def test_sums_that_no_whole_number_holds_are_refused():
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 1], "weight": [2**62, 2**62]})
+    with pytest.raises(DataError, match="sums of repeated pairs are beyond every number"):
+        read_interactions(frame, duplicates="sum")

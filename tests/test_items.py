@@ -127,3 +127,15 @@ def test_any_items_survive_a_file(tmp_path_factory, rows):
     pd.testing.assert_frame_equal(read_items(folder / "i.parquet"), items)
     items.to_csv(folder / "i.csv", index=False)
     assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [[a, b] for a, b, _ in rows]
+
+
+@pytest.mark.parametrize("column", [[1, "a"], [{}, {}], [1j, 2], [[1], 2], ["\ud800", "b"]])
+def test_a_column_that_no_model_could_keep_is_refused_before_training(column):
+    with pytest.raises(DataError, match="column 'brand' cannot be kept in a model"):
+        read_items(pd.DataFrame({"item_id": [1, 2], "brand": pd.Series(column, dtype=object)}))
+
+
+@pytest.mark.parametrize("column", [[None, "a"], [["x"], None], [1, None], [{"a": 1}, {"a": 2}], [None, None]])
+def test_columns_of_objects_of_one_kind_are_kept(column):
+    read = read_items(pd.DataFrame({"item_id": [1, 2], "brand": pd.Series(column, dtype=object)}))
+    assert read["brand"].tolist() == column

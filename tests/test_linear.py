@@ -105,6 +105,11 @@ def test_vectors_of_the_order_put_neighbours_in_time_together():
     assert linear.order_vectors(some, histories.counts(), 64).shape == (40, 64)
 
 
+def test_vectors_of_the_order_where_nothing_follows_anything():
+    vectors = linear.order_vectors(csr_matrix((12, 12)), np.ones(12), 6)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
+
+
 def test_transitions_score_the_newest_item_most(histories):
     block = linear.transitions(histories, history_decay=0.5, keep=40)
     few = Histories.from_lists([np.array([3, 7, 3]), np.array([], np.int64)], 40)

@@ -9,6 +9,7 @@ from planted import planted, shuffled
 from sklearn.metrics import roc_auc_score
 
 import recgan
+from recgan import moods as taste
 from recgan.errors import ConfigError, UnknownUserError
 
 GROUPS, ITEMS = 6, 90
@@ -191,3 +192,14 @@ def test_uncertainty_of_unknown_and_repeated_users(described):
         described.uncertainty([3, 999])
     with pytest.raises(recgan.DataError, match="3"):
         described.uncertainty([3, 3])
+
+
+def test_a_category_that_is_called_like_a_decade(described):
+    """Both are one label; a mood has it where its items have either."""
+    items = catalogue().assign(categories=[f"group {i % GROUPS}|{'1950s' if i % 2 else 'new'}" for i in range(ITEMS)])
+    flags = taste._flags(items)
+    assert flags.columns.is_unique
+    assert flags["1950s"].tolist() == [float(i % 2 or i % GROUPS == 0) for i in range(ITEMS)]
+    lists = np.arange(0, ITEMS, GROUPS), np.arange(1, ITEMS, 2)
+    some = [taste.Mood(numbers, np.zeros(len(numbers)), np.zeros(4, np.float32), 0.5) for numbers in lists]
+    assert taste.names(some, items, np.eye(ITEMS, dtype=np.float32), np.array([0]))[0] == "group 0, new"

@@ -19,10 +19,10 @@ from planted import planted
 import recgan
 from recgan import packing
 from recgan.errors import ConfigError, DataError
-from recgan.histories import Histories, Strength, fingerprint, tastes
+from recgan.histories import Histories, Strength, fingerprint
 from recgan.histories import rows as portioned
-from recgan.interactions import by_taste, read_interactions
-from recgan.vocabulary import Vocabulary
+from recgan.interactions import read_interactions
+from recgan.training import data
 
 WORDS = [f"film {n:03}" for n in range(40)]
 
@@ -41,9 +41,7 @@ def written(frame: pd.DataFrame, folder: Path, n_files: int) -> Path:
 
 
 def in_memory(frame):
-    frame = read_interactions(frame)
-    users, items = Vocabulary.of(frame["user_id"]), Vocabulary.of(by_taste(frame)[0]["item_id"])
-    return packing.Packed(users, items, *tastes(frame, users, items))
+    return data._numbers(read_interactions(frame))
 
 
 def same(one: Histories | None, other: Histories | None) -> None:
@@ -95,6 +93,8 @@ def test_what_is_packed_is_what_is_read_into_memory(table):
         assert pairs[0] == pairs[1]
     else:
         assert found.disliked is None
+    unliked = [one.unliked[["user_id", "item_id"]] for one in (found, expected)]
+    assert set(unliked[0].itertuples(index=False)) == set(unliked[1].itertuples(index=False))
     assert fingerprint(found.liked) == fingerprint(expected.liked)
     np.testing.assert_array_equal(found.liked.counts(), expected.liked.counts())
     for user in range(len(found.users)):

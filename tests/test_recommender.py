@@ -174,11 +174,15 @@ def test_ideal_items_are_nearest_by_brute_force_to_what_is_on_offer(attributed):
     pd.testing.assert_frame_equal(some.drop(columns=["nearest_item_id", "gap"]), everything[some.columns[:-2]])
     vectors = attributed.item_vectors()
     blocks = attributed._blocks
-    draws = wanted_vectors(blocks, attributed._histories.take(np.array([3])), 8, attributed._config.seed)[0]
+    draws = wanted_vectors(blocks, attributed._histories.take(np.array([3])), 64, attributed._config.seed)[0]
     draws = draws[unlike(draws, 8)]
     cosines = draws @ vectors.to_numpy().T
     assert vectors.index[cosines.argmax(axis=1)].tolist() == everything["nearest_item_id"].tolist()
     np.testing.assert_allclose(everything["gap"], 1.0 - cosines.max(axis=1), atol=1e-5)
+
+
+def test_the_first_ideal_item_is_the_most_typical_draw_however_many_are_asked_for(attributed):
+    pd.testing.assert_frame_equal(attributed.ideal_items(3, 1), attributed.ideal_items(3, 8).iloc[:1])
 
 
 def test_more_ideal_items_than_the_noise_bank_holds(attributed):

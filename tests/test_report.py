@@ -165,6 +165,11 @@ def test_page_tells_the_model(model, tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_model_that_knows_nobody_has_a_page_too(model, tmp_path):
+    page = Page(write_report(model.remove_users(model.users), tmp_path / "r.html"))
+    assert page
+
+
 def test_page_shows_the_lists_that_the_model_serves(model, tmp_path):
     page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
     names = dict(zip(model.items, Catalogue.of(model).names, strict=True))

@@ -114,3 +114,12 @@ def test_more_than_may_be_cannot_be_asked_for(most, more):
 def test_pinned_places_are_sorted(placed):
     pinned = Rules.of({"pinned": placed}).pinned
     assert list((pinned or {}).items()) == sorted(placed.items())
+
+
+def test_numbers_of_numpy_are_numbers():
+    some = {"max_new": np.int64(2), "max_per_category": {"a": np.int32(3)}, "min_per_category": {"a": np.int64(1)}}
+    assert Rules.of(some) == Rules(max_new=2, max_per_category={"a": 3}, min_per_category={"a": 1})
+    assert Rules.of({"max_per_category": np.int64(2)}).max_per_category == 2
+    for wrong in (2.5, True, "2"):
+        with pytest.raises(ConfigError):
+            Rules.of({"max_new": wrong})

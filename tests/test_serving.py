@@ -116,8 +116,52 @@ def test_ids_of_the_wrong_type_are_refused_in_filters(model):
     for options in ({"exclude": ["3"]}, {"items": ["3"]}, {"exclude": {2: ["3"]}}):
         with pytest.raises(DataError, match="string ids such as '3'"):
             model.recommend_batch([2], **options)
-    with pytest.raises(DataError, match="single value"):
-        model.recommend(2, exclude=3)
+    for single in (3, np.int64(3), 3.0, "3"):
+        with pytest.raises(DataError, match="exclude: a list of ids, not the single value"):
+            model.recommend(2, exclude=single)
+    with pytest.raises(DataError, match="exclude: a list of ids, not an array of 2 dimensions"):
+        model.recommend(2, exclude=np.ones((2, 2), np.int64))
+
+
+@pytest.mark.parametrize("name", ["exclude", "items", "preferences"])
+def test_what_is_given_by_users_of_another_type_is_refused(model, name):
+    given = {"items": [3]} if name == "preferences" else [3]
+    with pytest.raises(DataError, match=f"{name}: is given by users such as '2', but the ids are such as 2"):
+        model.recommend_batch([2], **{name: {"2": given}})
+    assert len(model.recommend_batch([2], 3, **{name: {}})) == 3
+    with pytest.raises(DataError, match=r"pinned: is given by users such as '2'"):
+        model.recommend_batch([2], rules={"pinned": {"2": [3]}})
+
+
+def test_who_loses_the_whole_history_is_told_of_as_unknown(model):
+    lost = pd.DataFrame({"user_id": [7777, 7778, 7778], "item_id": [10**9, 10**9, 3]})
+    with pytest.warns(UserWarning, match="outside the catalogue"):
+        lists = model.recommend_batch(histories=lost)
+    assert lists.attrs["fallback_users"] == [7777]
+    with pytest.warns(UserWarning, match="outside the catalogue"):
+        assert model.recommend(7777, history=[10**9]).attrs["fallback_users"] == [7777]
+    warned = pytest.warns(UserWarning, match="outside the catalogue")
+    with warned, pytest.raises(UnknownUserError, match="unknown user 7777"):
+        model.recommend_batch(histories=lost, on_unknown="raise")
+    assert model.recommend(7777, history=[]).attrs["fallback_users"] == []
+    with pytest.raises(DataError, match="histories: item ids are such as '3'"):
+        model.recommend(7777, history=["3"])
+
+
+def test_a_user_with_a_history_needs_an_id_too(model):
+    for nobody in ([1, 2], np.nan, 1.5):
+        with pytest.raises(DataError):
+            model.recommend(nobody, history=[3])
+
+
+def test_histories_in_a_frame_are_read_as_from_a_file(model):
+    plain = pd.DataFrame({"user_id": ["x", "x", "y"], "item_id": [3, 4, 5]})
+    coded = plain.rename(columns={"user_id": "userId", "item_id": "movieId"}).astype({"userId": "category"})
+    expected = model.recommend_batch(histories=plain)
+    pd.testing.assert_frame_equal(model.recommend_batch(histories=coded), expected)
+    users = pd.Series(["y", "x"], dtype="category")
+    found, wanted = (model.recommend_batch(some, 1, histories=plain) for some in (users, ["y", "x"]))
+    assert ids(found) == ids(wanted)
 
 
 @pytest.mark.parametrize("n", [-1, 2.0, "3", None, True])
@@ -251,8 +295,8 @@ def test_popularity_is_corrected_only_where_it_can_be(model, interactions):
     rare, common = (model.recommend_batch(n=5, popularity=cost)["item_id"].map(counts).mean() for cost in (2.0, -2.0))
     assert rare < plain["item_id"].map(counts).mean() < common
     assert ids(model.recommend(6, 5, popularity=2.0)) == ids(model.recommend_batch([6], 5, popularity=2.0))
-    for bad in (np.nan, "much", True):
-        with pytest.raises(ConfigError, match="popularity: a finite number"):
+    for bad in (np.nan, 1e300, "much", True):
+        with pytest.raises(ConfigError, match="popularity: a number from"):
             model.recommend(6, popularity=bad)
     with pytest.raises(ConfigError, match="no correction for Popular"):
         recgan.baselines.Popular().fit(interactions).recommend(6, popularity=0.5)

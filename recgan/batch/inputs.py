@@ -131,6 +131,9 @@ def read_preferences(source: Source) -> pd.DataFrame:
         if strange.any():
             told = shown(frame[PREFERENCE][strange].iloc[0])
             problems.add(f"column {PREFERENCE!r} holds {told}, not {', '.join(KINDS)}", np.flatnonzero(strange))
+        empty = frame[VALUE].isna().to_numpy()
+        if empty.any():
+            problems.add(f"column {VALUE!r} is empty", np.flatnonzero(empty))
     if USER in frame.columns:
         frame = frame.assign(**{USER: plain_ids(frame[USER], problems)})
     problems.raise_if_any()

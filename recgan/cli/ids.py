@@ -11,7 +11,7 @@ from recgan.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+WHOLE = re.compile(r"0|-?[1-9][0-9]{0,19}")
 
 
 def one_id(text: str, known: pd.Series) -> int | str:

@@ -212,6 +212,9 @@ def order_vectors(counts: csr_matrix, popularity: np.ndarray, dim: int, seed: in
     size = diags(1.0 / np.sqrt(popularity + ORDER_SHRINKAGE))
     both = (size @ (counts + counts.T) @ size).tocsr()
     both.setdiag(0)
+    both.eliminate_zeros()
+    if not both.nnz:  # nothing follows anything
+        return _unit_rows(np.empty((both.shape[0], 0)), np.empty(0), dim, seed)
     most = min(dim, both.shape[0] - 1)
     start = np.random.default_rng(seed).standard_normal(both.shape[0])
     values, vectors = eigsh(both, most, which="LA", v0=start)

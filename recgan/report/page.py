@@ -151,11 +151,17 @@ def exposure(model: Recommender, catalogue: Catalogue) -> Context:
         "effective": metrics.effective_items(lists, N),
         "effective_taken": _effective(counts),
         "tail": float(rare[~np.isnan(rare)].mean()) if (~np.isnan(rare)).any() else None,
-        "tail_taken": float(np.average(metrics.long_tail(np.arange(len(counts))[:, None], counts, 1), weights=counts)),
+        "tail_taken": _tail(counts),
         "personal": None if len(users) < 2 else metrics.personalisation(lists, N),
         "bias": tail.popularity_bias(lists, past.rows, past.items, counts),
         "figure": picture("exposure", lambda f: figures.exposure(f, counts[order], shown[order])),
     }
+
+
+def _tail(counts: np.ndarray) -> float | None:
+    """Share of the interactions that the long tail has; None without any."""
+    rare = metrics.long_tail(np.arange(len(counts))[:, None], counts, 1)
+    return float(np.average(rare, weights=counts)) if counts.any() else None
 
 
 def _effective(counts: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ def check_explain(explain: Any) -> bool:
 
 def check_histories(histories: Any) -> pd.DataFrame:
     """Histories from a frame or a path, all problems of the table in one message."""
-    if isinstance(histories, (str, os.PathLike)):
-        histories = read_table(histories)
-    histories = as_frame(histories)
+    histories = read_table(histories) if isinstance(histories, (str, os.PathLike)) else as_frame(histories)
     if not isinstance(histories, pd.DataFrame):
         raise DataError(f"histories: a frame or a path, not {type(histories).__name__}")
+    if len(histories):
+        histories = read_table(histories)
     return checked(histories.reset_index(drop=True), Problems("histories"))
 
 
@@ -51,8 +52,11 @@ def id_series(ids: Any, name: str) -> pd.Series:
     ids = as_frame(ids)
     if isinstance(ids, pd.DataFrame):
         ids = id_column(ids, name)
+    _refuse_single(ids, name)
     values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else id_list(ids, name)
     series = pd.Series(values, name=name, dtype=None if len(values) else "int64")
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = pd.Series(np.asarray(series), name=name)
     if isinstance(ids, pd.Series):
         series = series.reset_index(drop=True)
     if len(series):
@@ -72,16 +76,23 @@ def id_column(frame: pd.DataFrame, name: str) -> pd.Series:
 
 def id_list(ids: Any, name: str) -> list[Any]:
     """Ids as a list; a single value is refused."""
-    if isinstance(ids, (str, bytes, int)):
-        raise DataError(f"{name}: a list of ids, not the single value {ids!r}")
+    _refuse_single(ids, name)
     return ids.tolist() if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(as_ids(ids))
 
 
-def refuse_repeats(ids: pd.Series) -> None:
-    """Refuse users who are asked for more than once."""
+def _refuse_single(ids: Any, name: str) -> None:
+    n_dims = getattr(ids, "ndim", 1)
+    if n_dims > 1:
+        raise DataError(f"{name}: a list of ids, not an array of {n_dims} dimensions")
+    if isinstance(ids, (str, bytes)) or not n_dims or not isinstance(ids, Iterable):
+        raise DataError(f"{name}: a list of ids, not the single value {shown(ids)}")
+
+
+def refuse_repeats(ids: pd.Series, name: str = "users") -> None:
+    """Refuse users, or items, that are asked for more than once."""
     if not _distinct(ids):
         repeated = ids[ids.duplicated()]
-        raise DataError(f"users: {len(repeated)} asked for more than once, such as {shown(repeated.tolist()[0])}")
+        raise DataError(f"{name}: {len(repeated)} asked for more than once, such as {shown(repeated.tolist()[0])}")
 
 
 def _distinct(ids: pd.Series) -> bool:

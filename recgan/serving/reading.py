@@ -15,7 +15,7 @@ from recgan.foreign import as_frame
 from recgan.histories import Histories, Strength, offsets_of, tastes
 from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import Query
-from recgan.schema import ITEM, USER, shown
+from recgan.schema import ITEM, USER, refuse_other_keys, shown
 from recgan.serving.arguments import check_histories, id_list, id_series, refuse_repeats, unknown_users
 from recgan.serving.audience import Audience, concatenated, empty, with_empty
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -105,9 +105,10 @@ class Reading:
         """One user, known or not, with a history of item ids or a frame."""
         history = as_frame(history)
         rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: id_series(history, ITEM)})
-        ids = pd.Series([user_id], name=USER)
+        ids = pd.Series([None], name=USER) if user_id is None else id_series([user_id], USER)
         given, disliked = self._read(check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
-        return Audience(ids, self._users.numbers(ids), given, np.zeros(1, bool), disliked=disliked)
+        lost = _nothing_left(given, disliked) & (len(rows) > 0)
+        return Audience(ids, self._users.numbers(ids), given, lost, disliked=disliked)
 
     def _given(self, users: Any, histories: Any) -> Audience:
         """Some users; where the frame has rows of one, they replace what is stored."""
@@ -123,11 +124,18 @@ class Reading:
         if stored.disliked is not None or refused is not None:
             parts = ((stored.disliked, stored.histories), (refused, given))
             disliked = concatenated(*(empty(of) if one is None else one for one, of in parts)).take(source)
-        return Audience(stored.ids, stored.numbers, joined, stored.fallback & (place == UNKNOWN), disliked=disliked)
+        lost = _nothing_left(given, refused)
+        fallback = np.where(place == UNKNOWN, stored.fallback, np.append(lost, False)[place])
+        return Audience(stored.ids, stored.numbers, joined, fallback, disliked=disliked)
 
     def _read(self, frame: pd.DataFrame, users: Vocabulary) -> tuple[Histories, Histories | None]:
         """Histories of the users of a frame, and what they dislike, if anything."""
         unknown = self._items.numbers(frame[ITEM]) == UNKNOWN
+        if unknown.all() and len(frame) and not self._items.same_type(frame[ITEM]):
+            raise DataError(
+                f"histories: item ids are such as {shown(frame[ITEM].tolist()[0])}, the catalogue's such as "
+                f"{shown(self.items.tolist()[0])}; convert one of them"
+            )
         if unknown.any():
             first = frame[ITEM][unknown].tolist()[0]
             warnings.warn(
@@ -151,6 +159,7 @@ class Reading:
     def _allowed(self, audience: Audience, items: Any) -> tuple[np.ndarray | Histories, np.ndarray | None]:
         """Items that may be listed, (N,) bool or a table with a row a user, and who may have any, (B,) bool."""
         if isinstance(items, Mapping):
+            refuse_other_keys(items, audience.ids.tolist(), "items")
             return self._table(audience, items, "items"), ~np.array(
                 [user in items for user in audience.ids.tolist()], bool
             )
@@ -164,6 +173,7 @@ class Reading:
         if not isinstance(ids, Mapping):
             numbers = self._item_numbers(ids, name)
             return Histories(np.arange(n_users + 1) * len(numbers), np.tile(numbers, n_users), n_items)
+        refuse_other_keys(ids, audience.ids.tolist(), name)
         given = [
             (b, id_list(ids[user], f"{name}[{user!r}]")) for b, user in enumerate(audience.ids.tolist()) if user in ids
         ]
@@ -199,3 +209,8 @@ class Reading:
         if number == UNKNOWN:
             raise UnknownUserError(unknown_users([user_id]))
         return number
+
+
+def _nothing_left(liked: Histories, disliked: Histories | None) -> np.ndarray:
+    """Of whose history no item is in the catalogue, (B,) bool."""
+    return np.asarray((liked.lengths == 0) & (True if disliked is None else disliked.lengths == 0))

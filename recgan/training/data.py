@@ -16,6 +16,7 @@ from recgan import packing
 from recgan.config import Config
 from recgan.errors import DataError
 from recgan.features import user_profiles
+from recgan.foreign import as_frame
 from recgan.histories import Histories, Strength, tastes
 from recgan.interactions import by_taste, read_interactions
 from recgan.items import read_items, read_users
@@ -23,7 +24,7 @@ from recgan.packing import Packed, packed, rows_on_disk, without
 from recgan.ranking import Query
 from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
-from recgan.training.validation import Validation, carve, from_holdout
+from recgan.training.validation import Validation, carve, enough, from_holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -67,6 +68,7 @@ class Data:
         strength: what the weights of events are worth, as far as it is known.
         others: table of the items without interactions.
         everyone: all users, where those above are a sample; None where they are all.
+        unliked: user_id and item_id of the dislikes of such items.
     """
 
     users: Vocabulary
@@ -80,6 +82,7 @@ class Data:
     strength: Strength = field(default_factory=Strength)
     others: pd.DataFrame = field(default_factory=pd.DataFrame)
     everyone: Everyone | None = None
+    unliked: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[USER, ITEM]))
 
     @property
     def streamed(self) -> Histories:
@@ -131,17 +134,22 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         def profiles_of(ids: pd.Series) -> np.ndarray:
             return user_profiles(user_table, table.users.all_ids, ids)
 
+        for name, part in (("history", validation.history), ("truth", validation.truth)):
+            _same_ids(as_frame(part), table.items, ITEM, f"validation.{name}")
         limits = config.metric, config.max_validation_users, config.seed, least
         inner = from_holdout(validation, table.items, profiles_of, *limits)
     known = some.users, table.items, kept, own, item_table
-    data = Data(*known, inner, whole, disliked, others=others)
+    unliked = table.unliked[table.unliked[ITEM].isin(others[ITEM])]
+    data = Data(*known, inner, whole, disliked, others=others, unliked=unliked)
     return replace(data, everyone=_everyone(table, profiles, data, drawn)) if large else data
 
 
 def _numbers(frame: pd.DataFrame) -> Packed:
     """A table in memory as numbers."""
     users, items = Vocabulary.of(frame[USER]), Vocabulary.of(by_taste(frame)[0][ITEM])
-    return Packed(users, items, *tastes(frame, users, items))
+    disliked = by_taste(frame)[1][[USER, ITEM]]
+    unliked = disliked[items.numbers(disliked[ITEM]) == UNKNOWN]
+    return Packed(users, items, *tastes(frame, users, items), unliked)
 
 
 def _sampled(table: Packed, config: Config) -> tuple[Packed, np.ndarray]:
@@ -151,7 +159,7 @@ def _sampled(table: Packed, config: Config) -> tuple[Packed, np.ndarray]:
     drawn = np.sort(order[: max(1, int((np.cumsum(lengths[order]) <= config.rows_in_memory).sum()))])
     disliked = None if table.disliked is None else table.disliked.take(drawn)
     some = Vocabulary(table.users.ids(drawn), USER)
-    return Packed(some, table.items, table.liked.take(drawn), disliked), drawn
+    return Packed(some, table.items, table.liked.take(drawn), disliked, table.unliked), drawn
 
 
 def _everyone(table: Packed, profiles: np.ndarray, data: Data, drawn: np.ndarray) -> Everyone:
@@ -168,10 +176,11 @@ def _everyone(table: Packed, profiles: np.ndarray, data: Data, drawn: np.ndarray
 def _carved(
     whole: Histories, disliked: Histories | None, profiles: np.ndarray, least: float, config: Config
 ) -> tuple[Histories, Validation]:
-    """Histories without what is hidden, and the validation that asks for it, as far as it weighs so much."""
+    """Histories without what is hidden, and the validation that asks for it, as far as it weighs enough."""
     kept, hidden = carve(whole, config.max_validation_users, config.seed)
     if hidden.weights is not None:
-        hidden = hidden.part(hidden.weights >= least)
+        weighty = hidden.part(hidden.weights >= least)
+        hidden = weighty if enough((weighty.lengths > 0).sum(), (hidden.lengths > 0).sum()) else hidden
     chosen = np.flatnonzero(hidden.lengths)
     history = kept.take(chosen)
     blocked = history if disliked is None else history.joined(disliked.take(chosen))
@@ -185,12 +194,14 @@ def _described(items: Any, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.Dat
     if items is None:
         return table, table[:0]
     described = _same_ids(read_items(items), vocabulary, ITEM, "items")
-    unknown = vocabulary.numbers(described[ITEM]) == UNKNOWN
-    return table.merge(described, on=ITEM, how="left"), described[unknown].reset_index(drop=True)
+    place = vocabulary.numbers(described[ITEM])
+    known = described.drop(columns=ITEM)[place != UNKNOWN].set_index(place[place != UNKNOWN])
+    others = described[place == UNKNOWN].reset_index(drop=True)
+    return pd.concat([table, known.reindex(np.arange(len(table)))], axis=1), others
 
 
 def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:
-    if not vocabulary.same_type(table[column]):
+    if len(table) and not vocabulary.same_type(table[column]):
         raise DataError(
             f"{name}: {column} holds ids such as {table[column].tolist()[0]!r}, the interactions hold "
             f"ids such as {vocabulary.all_ids.tolist()[0]!r}; convert one of them"

@@ -176,7 +176,7 @@ class Phases:
         """The weights that validation chooses; popularity alone where nobody has two items to validate with."""
         if not len(self.data.validation):
             nothing = Proposals(np.empty((0, 0), np.int64), {}, np.empty(0, np.int64))
-            return replace(blocks, weights=Weights(popularity=1.0)), nothing
+            return replace(blocks, weights=Weights(generated=0.0, popularity=1.0)), nothing
         proposals = propose(blocks, self.data.validation)
         weights = choose_weights(proposals, self.data.validation, self.alone)
         weights = choose_short(blocks, self.data.validation, weights, self.config.seed)

@@ -59,8 +59,8 @@ def train(
     Args:
         interactions: user_id, item_id and, where they exist, weight, timestamp or position; a frame of pandas, polars,
             Arrow or SciPy, or a path; Parquet files may be larger than memory, see `Config(rows_in_memory=...)`. How
-            far weights are heeded validation decides, which then asks for events of at least the mean weight; weights
-            of 0 or less are dislikes, see `read_interactions`.
+            far weights are heeded validation decides, which then asks for events of at least the mean weight (for all
+            where few users have one); weights of 0 or less are dislikes, see `read_interactions`.
         items: item_id, title, categories, year, likewise; optional.
         users: user_id and features such as age or country, likewise; optional.
         validation: history and truth of some users for the inner validation; None carves it from the interactions.
@@ -160,6 +160,10 @@ class Run:
             histories = replace(all_of.histories, n_items=len(parts.items))
             disliked = all_of.disliked and replace(all_of.disliked, n_items=len(parts.items))
             parts = replace(parts, users=all_of.users, histories=histories, profiles=all_of.profiles, disliked=disliked)
+        unliked = Histories.from_frame(data.unliked, parts.users, parts.items)
+        if len(unliked.items):  # of items that came with their content alone
+            disliked = unliked if parts.disliked is None else parts.disliked.joined(unliked)
+            parts = replace(parts, disliked=disliked)
         return parts, told
 
     def _closed_forms(self) -> Blocks:

@@ -26,6 +26,9 @@ PROPOSED = 200
 LONGER = 10
 """Length of the lists in which nothing may be lost either, by that of the lists asked for."""
 
+FEWEST_WEIGHTY = 50
+"""Users with an event of weight for whom those without one are left out, where these are more than half."""
+
 MEASURED = 2_000_000_000
 """Most scores, users by items, behind one of the measurements that are made many times."""
 
@@ -164,7 +167,9 @@ def from_holdout(
         The validation.
     """
     asked = by_taste(as_frame(holdout.truth))[0]
-    asked = asked[asked[WEIGHT] >= least] if WEIGHT in asked.columns else asked
+    if WEIGHT in asked.columns:
+        weighty = asked[asked[WEIGHT] >= least]
+        asked = weighty if enough(weighty[USER].nunique(), asked[USER].nunique()) else asked
     users = Vocabulary.of(asked[USER])
     drawn = np.sort(np.random.default_rng(seed).permutation(len(users))[:most_users])
     users = Vocabulary(users.ids(drawn), USER)
@@ -175,6 +180,11 @@ def from_holdout(
     blocked = history if disliked is None else history.joined(disliked)
     query = Query(history, blocked, profiles_of(users.all_ids))
     return Validation(query, truth, relevant, metric)
+
+
+def enough(weighty: int, users: int) -> bool:
+    """Whether so many users with an event that weighs enough can stand for all of those who have one."""
+    return weighty >= min(FEWEST_WEIGHTY, 0.5 * users)
 
 
 @dataclass(frozen=True)
