@@ -145,7 +145,7 @@ class Generative(BaseRecommender):
         """
         ids = self.users if users is None else id_series(users, USER)
         refuse_repeats(ids)
-        numbers = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
+        numbers = self._many_users(ids)
         apart = np.empty(len(numbers))
         for start in range(0, len(numbers), 1024):
             part = self._histories.take(numbers[start : start + 1024])
@@ -234,7 +234,7 @@ class Generative(BaseRecommender):
         else:
             ids = id_series(users, USER)
             refuse_repeats(ids)
-            asked = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
+            asked = self._many_users(ids)
         if not len(asked):
             raise DataError("users: nobody is asked" + " who has a history" * (users is None))
         return survey(self._blocks, self._histories.take(asked), offered)

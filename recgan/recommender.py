@@ -202,7 +202,7 @@ class Recommender(Explaining, Growing):
             UnknownUserError: for an unknown user.
         """
         ids = self.users if users is None else id_series(users, USER)
-        numbers = np.array([self._one_user(one) for one in ids.tolist()], np.int64)
+        numbers = self._many_users(ids)
         return pd.DataFrame(self._user_matrix[numbers], index=pd.Index(ids, name=USER))
 
     @staticmethod
@@ -243,7 +243,7 @@ class Recommender(Explaining, Growing):
         """
         series = id_series(ids, USER)
         refuse_repeats(series)
-        gone = np.array([self._one_user(one) for one in series.tolist()], np.int64)
+        gone = self._many_users(series)
         kept = np.setdiff1d(np.arange(len(self._users)), gone)
         histories = self._histories.take(kept)
         report = storage.copied(self._report)

@@ -203,3 +203,10 @@ def test_a_category_that_is_called_like_a_decade(described):
     lists = np.arange(0, ITEMS, GROUPS), np.arange(1, ITEMS, 2)
     some = [taste.Mood(numbers, np.zeros(len(numbers)), np.zeros(4, np.float32), 0.5) for numbers in lists]
     assert taste.names(some, items, np.eye(ITEMS, dtype=np.float32), np.array([0]))[0] == "group 0, new"
+
+
+def test_all_unknown_users_are_named_at_once(trained):
+    with pytest.raises(UnknownUserError, match="unknown users 1000, 1002: give"):
+        trained.uncertainty([1, 1000, 2, 1002])
+    with pytest.raises(UnknownUserError, match="unknown users 1000, 1002: give"):
+        trained.remove_users([1000, 1002])

@@ -204,6 +204,13 @@ class Reading:
             raise UnknownItemError(f"item {shown(item_id)} is not in the catalogue of {len(self._items)} items")
         return number
 
+    def _many_users(self, ids: pd.Series) -> np.ndarray:
+        """Numbers of known users, (k,) int64."""
+        numbers = self._users.numbers(ids)
+        if (numbers == UNKNOWN).any():
+            raise UnknownUserError(unknown_users(ids[numbers == UNKNOWN].tolist()))
+        return np.asarray(numbers)
+
     def _one_user(self, user_id: Any) -> int:
         number = int(self._users.numbers([user_id])[0])
         if number == UNKNOWN:
