@@ -207,7 +207,7 @@ def test_a_trend_joins_the_logits_of_its_time(histories, n_negatives):
     found = some.ranking_loss(batch)
     luck = torch.Generator().manual_seed(0)  # of the seed and the step
     pool = torch.arange(N) if full else torch.randint(N, (n_negatives,), generator=luck)
-    states = some.generator.states(batch["items"])[:, :-1][batch["mask"]]
+    states = some.generator.states(batch["items"][:, :-1])[batch["mask"]]
     prior = some.trend[batch["when"][batch["mask"]]]
     logits, targets = (
         some.generator.wanted(states) @ some.generator.item_vectors().T + prior,
