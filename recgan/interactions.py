@@ -232,8 +232,9 @@ def _summed(frame: pd.DataFrame, pairs: np.ndarray) -> pd.DataFrame:
     values = frame[name] if name in frame.columns else pd.Series(np.ones(len(frame), np.int64))
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     sums = values.groupby(pairs, sort=False).transform("sum")
-    rough = values.astype(np.float64).groupby(pairs, sort=False).transform("sum")
-    if not np.isfinite(sums).all() or (np.abs(rough) > LARGEST).any():
+    whole = values.dtype.kind == "i"
+    rough = values.astype(np.float64).groupby(pairs, sort=False).transform("sum") if whole else sums
+    if not (np.abs(rough) <= LARGEST).all():
         raise DataError(f"column {name!r}: sums of repeated pairs are beyond every number; scale it down")
     names = dict.fromkeys((USER, ITEM, name, *frame.columns))
     return frame.assign(**{name: sums})[list(names)]

@@ -16,7 +16,7 @@ from recgan.errors import ConfigError, DataError
 from recgan.foreign import as_frame
 from recgan.interactions import pair_numbers, read_interactions
 from recgan.schema import ITEM, TIMESTAMP, USER, Problems, check_ids, check_numbers, order_column, require_columns
-from recgan.tables import Source, without_codes
+from recgan.tables import Source, decoded
 
 MOST_HELD_OUT = 600
 HELD_OUT_SHARE = 0.1
@@ -214,8 +214,7 @@ def _table(interactions: Source, *, repeats: bool = False) -> pd.DataFrame:
         return read_interactions(interactions)
     problems = Problems("interactions")
     if require_columns(interactions, (USER, ITEM), problems):
-        plain = without_codes(interactions[[USER, ITEM]])
-        interactions = interactions.assign(**{USER: plain[USER], ITEM: plain[ITEM]})
+        interactions = interactions.assign(**{name: decoded(interactions[name]) for name in (USER, ITEM)})
         check_ids(interactions[USER], problems)
         check_ids(interactions[ITEM], problems)
     if interactions.empty:

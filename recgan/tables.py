@@ -98,7 +98,14 @@ def load_table(
 def without_codes(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the values of categorical columns in the place of their codes."""
     coded = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
-    return frame.assign(**{name: pd.Series(np.asarray(frame[name]), index=frame.index) for name in coded})
+    return frame.assign(**{name: decoded(frame[name]) for name in coded})
+
+
+def decoded(values: pd.Series) -> pd.Series:
+    """The values of a categorical column in the place of their codes; any other column as it is."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values
+    return pd.Series(np.asarray(values), index=values.index, name=values.name)
 
 
 def plain_ids(ids: pd.Series, problems: Problems) -> pd.Series:

@@ -13,7 +13,7 @@ from recgan.errors import ConfigError, DataError
 from recgan.foreign import as_frame, as_ids
 from recgan.interactions import checked
 from recgan.schema import ITEM, USER, Problems, check_ids, shown
-from recgan.tables import read_table
+from recgan.tables import decoded, read_table
 
 
 def check_n(n: Any) -> int:
@@ -39,10 +39,10 @@ def check_explain(explain: Any) -> bool:
 
 def check_histories(histories: Any) -> pd.DataFrame:
     """Histories from a frame or a path, all problems of the table in one message."""
-    histories = read_table(histories) if isinstance(histories, (str, os.PathLike)) else as_frame(histories)
-    if not isinstance(histories, pd.DataFrame):
+    histories = as_frame(histories)
+    if not isinstance(histories, (str, os.PathLike, pd.DataFrame)):
         raise DataError(f"histories: a frame or a path, not {type(histories).__name__}")
-    if len(histories):
+    if not isinstance(histories, pd.DataFrame) or len(histories):
         histories = read_table(histories)
     return checked(histories.reset_index(drop=True), Problems("histories"))
 
@@ -53,10 +53,8 @@ def id_series(ids: Any, name: str) -> pd.Series:
     if isinstance(ids, pd.DataFrame):
         ids = id_column(ids, name)
     _refuse_single(ids, name)
-    values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else id_list(ids, name)
-    series = pd.Series(values, name=name, dtype=None if len(values) else "int64")
-    if isinstance(series.dtype, pd.CategoricalDtype):
-        series = pd.Series(np.asarray(series), name=name)
+    values = ids if isinstance(ids, (pd.Series, pd.Index, np.ndarray)) else list(as_ids(ids))
+    series = decoded(pd.Series(values, name=name, dtype=None if len(values) else "int64"))
     if isinstance(ids, pd.Series):
         series = series.reset_index(drop=True)
     if len(series):

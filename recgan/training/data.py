@@ -134,10 +134,10 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         def profiles_of(ids: pd.Series) -> np.ndarray:
             return user_profiles(user_table, table.users.all_ids, ids)
 
-        for name, part in (("history", validation.history), ("truth", validation.truth)):
-            _same_ids(as_frame(part), table.items, ITEM, f"validation.{name}")
+        parts = {"history": validation.history, "truth": validation.truth}
+        read = {name: _same_ids(as_frame(one), table.items, ITEM, f"validation.{name}") for name, one in parts.items()}
         limits = config.metric, config.max_validation_users, config.seed, least
-        inner = from_holdout(validation, table.items, profiles_of, *limits)
+        inner = from_holdout(Holdout(**read), table.items, profiles_of, *limits)
     known = some.users, table.items, kept, own, item_table
     unliked = table.unliked[table.unliked[ITEM].isin(others[ITEM])]
     data = Data(*known, inner, whole, disliked, others=others, unliked=unliked)
@@ -146,9 +146,9 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
 
 def _numbers(frame: pd.DataFrame) -> Packed:
     """A table in memory as numbers."""
-    users, items = Vocabulary.of(frame[USER]), Vocabulary.of(by_taste(frame)[0][ITEM])
-    disliked = by_taste(frame)[1][[USER, ITEM]]
-    unliked = disliked[items.numbers(disliked[ITEM]) == UNKNOWN]
+    liked, disliked = by_taste(frame)
+    users, items = Vocabulary.of(frame[USER]), Vocabulary.of(liked[ITEM])
+    unliked = disliked[[USER, ITEM]][items.numbers(disliked[ITEM]) == UNKNOWN]
     return Packed(users, items, *tastes(frame, users, items), unliked)
 
 

@@ -100,9 +100,10 @@ def sheets(result: Mapping[str, Any]) -> list[Sheet]:
     second = ["variant", "stage one", "discriminator as ranker", "boosting as ranker"]
     direct = [[name, *_beside(one["default"], names)] for name, one in variants.items() if "default" in one]
     calm = ["variant", "seeds that failed", "seeds with an alarm", "alarms", "NDCG by seed", "D right", "seconds"]
+    beside = Sheet(f"{about}: the default beside what has no discriminator", DIRECT, direct, left=(1, 2))
     return [
         Sheet(fidelity, columns, cells),
-        *[Sheet(f"{about}: the default beside what has no discriminator", DIRECT, direct, left=(1, 2))][: len(direct)],
+        *([beside] if direct else []),
         Sheet(f"{about}: NDCG of the second stage, out of fold", second, ranked),
         Sheet(f"{about}: stability", calm, [[name, *_calm(one)] for name, one in variants.items()], left=(3,)),
     ]
