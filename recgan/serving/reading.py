@@ -13,9 +13,10 @@ import pandas as pd
 from recgan.errors import DataError, UnknownItemError, UnknownUserError
 from recgan.foreign import as_frame
 from recgan.histories import Histories, Strength, offsets_of, tastes
+from recgan.interactions import checked
 from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import Query
-from recgan.schema import ITEM, USER, refuse_other_keys, shown
+from recgan.schema import ITEM, USER, Problems, refuse_other_keys, shown
 from recgan.serving.arguments import check_histories, id_list, id_series, refuse_repeats, unknown_users
 from recgan.serving.audience import Audience, concatenated, empty, with_empty
 from recgan.vocabulary import UNKNOWN, Vocabulary
@@ -104,9 +105,12 @@ class Reading:
     def _one(self, user_id: Any, history: Any) -> Audience:
         """One user, known or not, with a history of item ids or a frame."""
         history = as_frame(history)
-        rows = history if isinstance(history, pd.DataFrame) else pd.DataFrame({ITEM: id_series(history, ITEM)})
+        if isinstance(history, pd.DataFrame):
+            rows = check_histories(history.assign(**{USER: 0}))
+        else:
+            rows = checked(pd.DataFrame({USER: 0, ITEM: id_series(history, ITEM)}), Problems("histories"))
         ids = pd.Series([None], name=USER) if user_id is None else id_series([user_id], USER)
-        given, disliked = self._read(check_histories(rows.assign(**{USER: 0})), Vocabulary([0]))
+        given, disliked = self._read(rows, Vocabulary([0]))
         lost = _nothing_left(given, disliked) & (len(rows) > 0)
         return Audience(ids, self._users.numbers(ids), given, lost, disliked=disliked)
 
@@ -159,7 +163,6 @@ class Reading:
     def _allowed(self, audience: Audience, items: Any) -> tuple[np.ndarray | Histories, np.ndarray | None]:
         """Items that may be listed, (N,) bool or a table with a row a user, and who may have any, (B,) bool."""
         if isinstance(items, Mapping):
-            refuse_other_keys(items, audience.ids.tolist(), "items")
             return self._table(audience, items, "items"), ~np.array(
                 [user in items for user in audience.ids.tolist()], bool
             )
@@ -173,10 +176,9 @@ class Reading:
         if not isinstance(ids, Mapping):
             numbers = self._item_numbers(ids, name)
             return Histories(np.arange(n_users + 1) * len(numbers), np.tile(numbers, n_users), n_items)
-        refuse_other_keys(ids, audience.ids.tolist(), name)
-        given = [
-            (b, id_list(ids[user], f"{name}[{user!r}]")) for b, user in enumerate(audience.ids.tolist()) if user in ids
-        ]
+        users = audience.ids.tolist()
+        refuse_other_keys(ids, users, name)
+        given = [(b, id_list(ids[user], f"{name}[{user!r}]")) for b, user in enumerate(users) if user in ids]
         owners = np.repeat([b for b, _ in given], [len(some) for _, some in given]).astype(np.int64)
         numbers = self._numbers_of([one for _, some in given for one in some], name)
         known = numbers != UNKNOWN
