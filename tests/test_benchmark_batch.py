@@ -38,7 +38,7 @@ def test_from_sizes_to_a_table_size_by_size(tmp_path, capsys, monkeypatch):
     pytest.importorskip("implicit")
     monkeypatch.setattr(batch, "ROUNDS", 2)
     out = tmp_path / "batch.json"
-    call = ["--items", "300", "--dims", "4", "--draws", "1", "--n", "5", "--out", str(out), "--table", "markdown"]
+    call = ["--items", "3000", "--dims", "4", "--draws", "1", "--n", "5", "--out", str(out), "--table", "markdown"]
     assert batch.main(call) == 0
     assert "recgan / implicit" in capsys.readouterr().out
     first = json.loads(out.read_text())["cases"][0]
@@ -53,7 +53,7 @@ def test_from_sizes_to_a_table_size_by_size(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(batch, "of_case", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        batch.main([*call[:1], "300,301", *call[2:]])
+        batch.main([*call[:1], "3000,3001", *call[2:]])
     assert json.loads(out.read_text())["cases"] == [first]
     assert batch.main(call) == 0  # nothing is left to measure
 

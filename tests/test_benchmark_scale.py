@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,30 @@ def test_a_size_as_it_is_written():
     assert scale.sized("1e5x2e4x300") == (100_000, 20_000, 300)
 
 
-@pytest.mark.slow
-def test_sizes_are_trained_once_and_told(tmp_path, capsys):
+class Here:
+    """A pool whose work this process does."""
+
+    def get_context(self, method):
+        assert method == "spawn"
+        return self
+
+    def Pool(self, size):  # noqa: N802
+        return nullcontext(self)
+
+    def apply(self, work, arguments):
+        return work(*arguments)
+
+
+def test_a_size_in_processes_of_its_own(tmp_path, capsys):
+    out = tmp_path / "scale.json"
+    call = ["--out", str(out), "--sizes", "1e3x80x100", "--settings", json.dumps(QUICK), "--table", "markdown"]
+    assert scale.main(call) == 0
+    assert "| 1e3x80x100 |" in capsys.readouterr().out
+    assert json.loads(out.read_text())["runs"][0]["total"]["peak_mib"] > 0
+
+
+def test_sizes_are_trained_once_and_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scale, "multiprocessing", Here())
     out = tmp_path / "scale.json"
     call = ["--out", str(out), "--sizes", "1e3x80x100,2e3x160x200", "--settings", json.dumps(QUICK)]
     assert scale.main([*call, "--table", "markdown"]) == 0

@@ -166,14 +166,11 @@ def test_moods_and_uncertainty_survive_save_and_load(described, tmp_path):
 
 
 def test_uncertainty_is_higher_for_users_without_a_pattern(small_config):
-    found = []
-    for seed in range(2):
-        frame = planted(n_users=600, n_items=60, n_groups=4, noise=0.0, seed=seed)
-        odd = frame["user_id"] % 8 >= 4
-        mixed = pd.concat([frame[~odd], shuffled(frame[odd], 0)], ignore_index=True)
-        told = recgan.train(mixed, config=small_config.changed(epochs=30, game_steps=300)).uncertainty()
-        found.append(roc_auc_score(told["user_id"] % 8 >= 4, told["uncertainty"]))
-    assert np.mean(found) > 0.8
+    frame = planted(n_users=600, n_items=60, n_groups=4, noise=0.0, seed=0)
+    odd = frame["user_id"] % 8 >= 4
+    mixed = pd.concat([frame[~odd], shuffled(frame[odd], 0)], ignore_index=True)
+    told = recgan.train(mixed, config=small_config.changed(epochs=30, game_steps=200)).uncertainty()
+    assert roc_auc_score(told["user_id"] % 8 >= 4, told["uncertainty"]) > 0.8
 
 
 def test_uncertainty_keeps_the_order(described):

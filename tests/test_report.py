@@ -115,6 +115,24 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.pieces).split())
 
 
+@pytest.fixture(scope="module")
+def whole(model, tmp_path_factory):
+    """The page of the model as it is."""
+    return Page(write_report(model, tmp_path_factory.mktemp("whole") / "r.html"))
+
+
+@pytest.fixture(scope="module")
+def of_two(model, tmp_path_factory):
+    """The page of the model with two example users."""
+    return Page(write_report(model, tmp_path_factory.mktemp("two") / "r.html", users=[3, 11]))
+
+
+@pytest.fixture(scope="module")
+def of_nobody(model, tmp_path_factory):
+    """The page of the model without example users."""
+    return Page(write_report(model, tmp_path_factory.mktemp("nobody") / "r.html", users=[]))
+
+
 def assert_safe(page: Page) -> None:
     allowed = {"html", "head", "meta", "title", "style", "body", "header", "main", "footer", "section", "nav", "a"}
     allowed |= {"h1", "h2", "h3", "h4", "p", "div", "span", "small", "strong", "b", "i", "ul", "ol", "li", "dl", "dt"}
@@ -170,16 +188,15 @@ def test_a_model_that_knows_nobody_has_a_page_too(model, tmp_path):
     assert page
 
 
-def test_page_shows_the_lists_that_the_model_serves(model, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+def test_page_shows_the_lists_that_the_model_serves(model, of_two):
     names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
     for user in (3, 11):
         for explore in (0.0, 1.0):
             for item, score in model.recommend(user, 10, explore=explore)[["item_id", "score"]].to_numpy().tolist():
-                assert names[int(item)] in page.text
-                assert f"{score:.2f}" in page.text
-    assert "User 3 " in page.words
-    assert "user 11" in page.text
+                assert names[int(item)] in of_two.text
+                assert f"{score:.2f}" in of_two.text
+    assert "User 3 " in of_two.words
+    assert "user 11" in of_two.text
 
 
 def test_names_are_titles_with_year_or_ids(model):
@@ -253,8 +270,8 @@ def test_no_game(model, tmp_path, epochs):
     assert "not played" in page.text
 
 
-def test_realism_is_told_with_pictures(model, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html"))
+def test_realism_is_told_with_pictures(model, tmp_path, whole):
+    page = whole
     game = model.info()["game"]
     assert "Generated against real slates" in page.words
     for text in ("before the game", "epoch 1", f"{game['curve'][-1]['energy_distance']:.4f}"):
@@ -293,10 +310,9 @@ def test_tiny_data(pairs, tmp_path):
             save_map(tiny, tmp_path / "map.png")
 
 
-def test_no_user_at_all_is_shown_when_none_is_asked_for(model, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html", users=[]))
-    assert_safe(page)
-    assert "★" not in page.text
+def test_no_user_at_all_is_shown_when_none_is_asked_for(model, of_nobody):
+    assert_safe(of_nobody)
+    assert "★" not in of_nobody.text
 
 
 def test_users_must_be_known_and_different(model, tmp_path):
@@ -485,8 +501,8 @@ def test_default_users_have_short_to_long_histories(model, interactions):
     assert lengths[chosen].is_monotonic_increasing
 
 
-def test_ideal_items_of_the_example_users(model, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
+def test_ideal_items_of_the_example_users(model, tmp_path, of_two, of_nobody):
+    page = of_two
     told = page.words.split("Ideal items")[2].split("Similar items")[0]
     names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
     for user in (3, 11):
@@ -497,7 +513,7 @@ def test_ideal_items_of_the_example_users(model, tmp_path):
     bare = renamed(model, pd.DataFrame({"item_id": model.items}))
     page = Page(write_report(bare, tmp_path / "b.html", users=[3]))
     assert "The item table has no attributes to decode, so only the nearest items are told." in page.words
-    assert "Ideal items" not in Page(write_report(model, tmp_path / "n.html", users=[])).words
+    assert "Ideal items" not in of_nobody.words
 
 
 def section(page: Page, name: str) -> str:
@@ -506,8 +522,8 @@ def section(page: Page, name: str) -> str:
     return " ".join(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", inside, flags=re.DOTALL).split())
 
 
-def test_moods_of_the_example_users(model, tmp_path):
-    told = section(Page(write_report(model, tmp_path / "r.html", users=[3, 11])), "moods")
+def test_moods_of_the_example_users(model, of_two):
+    told = section(of_two, "moods")
     names = dict(zip(model.items, Catalogue.of(model).names, strict=True))
     for user in (3, 11):
         card = told.split(f"User {user} ")[1]
@@ -534,8 +550,8 @@ def test_every_draw_has_the_colour_of_the_nearest_mood(model):
     assert cloud.draws.shape == (64, 2)
 
 
-def test_no_moods_and_no_uncertainty_are_told(model, tmp_path, monkeypatch):
-    nobody = Page(write_report(model, tmp_path / "n.html", users=[]))
+def test_no_moods_and_no_uncertainty_are_told(model, tmp_path, monkeypatch, of_nobody):
+    nobody = of_nobody
     assert section(nobody, "moods") == "Moods No user has a history, so there are no moods."
     assert "a star one of the users" not in section(nobody, "uncertainty")
     assert "mathdefault" not in nobody.source
@@ -554,9 +570,8 @@ def test_a_user_who_has_everything_gets_no_moods(tmp_path):
     assert section(page, "moods") == "Moods Nothing is left to list, so there are no moods."
 
 
-def test_uncertainty_of_the_example_users(model, interactions, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
-    told, values = section(page, "uncertainty"), model.uncertainty().set_index("user_id")["uncertainty"]
+def test_uncertainty_of_the_example_users(model, interactions, of_two):
+    told, values = section(of_two, "uncertainty"), model.uncertainty().set_index("user_id")["uncertainty"]
     lengths = interactions["user_id"].value_counts()
     assert f"60 users, median {values.median():.3g};" in told
     for user in (3, 11):
@@ -690,8 +705,8 @@ def test_a_p_value_is_never_told_as_nought(value):
     assert told == "< 0.001" if value < 0.001 else float(told) == pytest.approx(value, abs=0.000501)
 
 
-def test_the_data_are_told(model, interactions, tmp_path):
-    told = section(Page(write_report(model, tmp_path / "r.html")), "data")
+def test_the_data_are_told(model, interactions, whole):
+    told = section(whole, "data")
     rows = len(interactions)
     assert f"Users, items, interactions 60, 40, {rows}" in told
     assert f"Sparsity {100 * (1 - rows / 2400):.2f}" in told
@@ -715,10 +730,9 @@ def test_repeats_and_missing_clocks_are_told(interactions, tmp_path):
     assert len(figures(Page(tmp_path / "r.html"))) == 14
 
 
-def test_lists_can_be_searched_with_their_reasons(model, tmp_path):
-    page = Page(write_report(model, tmp_path / "r.html", users=[3, 11]))
-    told, names = section(page, "search"), dict(zip(model.items, Catalogue.of(model).names, strict=True))
-    assert [attributes["data-user"] for tag, attributes in page.tags if tag == "details"] == ["3", "11"]
+def test_lists_can_be_searched_with_their_reasons(model, of_two):
+    told, names = section(of_two, "search"), dict(zip(model.items, Catalogue.of(model).names, strict=True))
+    assert [attributes["data-user"] for tag, attributes in of_two.tags if tag == "details"] == ["3", "11"]
     for user in (3, 11):
         card = told.split(f"User {user} ")[1]
         for row in model.recommend(user, 10).itertuples():
@@ -744,8 +758,8 @@ def test_all_users_can_be_searched_where_they_are_few(model, tmp_path, monkeypat
     assert "script" not in [tag for tag, _ in Page(write_report(model, tmp_path / "c.html", users=[])).tags]
 
 
-def test_bias_is_that_of_the_lists(model, interactions, tmp_path):
-    told = section(Page(write_report(model, tmp_path / "r.html")), "exposure")
+def test_bias_is_that_of_the_lists(model, interactions, whole):
+    told = section(whole, "exposure")
     for row in recgan.popularity_bias(model.recommend_batch(n=10), interactions).itertuples():
         lift = words.percent(row.lift, signed=True).replace("\N{NO-BREAK SPACE}", " ")
         assert f"{row.group} {row.users} {lift} {row.deviation:.3f}" in told

@@ -705,9 +705,9 @@ def test_very_few_users(small_config, n_users):
 def test_tune_begins_at_the_config_and_is_never_worse(interactions, small_config):
     pytest.importorskip("optuna")
     quick = small_config.changed(epochs=3, game_steps=5)
-    found = recgan.tune(interactions, config=quick, n_trials=3, seed=5)
+    found = recgan.tune(interactions, config=quick, n_trials=2, seed=5)
     assert (found.seed, found.game_steps, found.epochs) == (5, 5, 3)
-    assert found == recgan.tune(interactions, config=quick, n_trials=3, seed=5)
+    assert found == recgan.tune(interactions, config=quick, n_trials=2, seed=5)
     values = [
         recgan.train(interactions, config=one.changed(game_steps=0)).info()["ablation"]["both + discriminator"]
         for one in (found, quick.changed(seed=5))

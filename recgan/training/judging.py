@@ -97,7 +97,7 @@ def fit_head(discriminator: Discriminator, cases: Cases, seed: int) -> Discrimin
         judge.center.copy_(shown.mean(0))
         judge.spread.copy_(shown.std(0, correction=0).clamp(min=1e-3))
     scale = torch.ones((), requires_grad=True)
-    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW([*judge.head.parameters(), scale], lr=5e-3, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     useful = np.flatnonzero(cases.positive.any(1).numpy())
     random = np.random.default_rng(seed)
