@@ -133,4 +133,6 @@ def _told(model: Any) -> dict[str, Any]:
         return {}
     info = model.info()
     kept = ("ablation", "weights", "alarms", "encoder", "seconds", "stage_seconds", "ranking", "game", "config")
-    return {"info": {name: info[name] for name in kept if name in info}}
+    told = {name: info[name] for name in kept if name in info}
+    told["game"] = {name: value for name, value in info["game"].items() if name != "pictures"}
+    return {"info": told}
