@@ -173,11 +173,12 @@ def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
     if values.name in (USER, ITEM):
         return plain_ids(values, problems)
     if values.name == TIMESTAMP:
-        return _seconds(values, problems)
+        return plain_times(values, problems)
     return plain_numbers(values, problems)
 
 
-def _seconds(values: pd.Series, problems: Problems) -> pd.Series:
+def plain_times(values: pd.Series, problems: Problems) -> pd.Series:
+    """The checked column of times in seconds since 1970, (rows,); dates and ISO 8601 text are converted."""
     kind = pd.api.types.infer_dtype(values, skipna=True)
     is_text = kind == "string" and pd.to_numeric(values.dropna().head(100), errors="coerce").isna().all()
     if not is_text and kind not in ("datetime", "datetime64", "date"):

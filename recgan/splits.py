@@ -14,9 +14,9 @@ import pandas as pd
 
 from recgan.errors import ConfigError, DataError
 from recgan.foreign import as_frame
-from recgan.interactions import pair_numbers, read_interactions
-from recgan.schema import ITEM, TIMESTAMP, USER, Problems, check_ids, check_numbers, order_column, require_columns
-from recgan.tables import Source, decoded
+from recgan.interactions import pair_numbers, plain_times, read_interactions
+from recgan.schema import ITEM, TIMESTAMP, USER, Problems, check_ids, order_column, require_columns
+from recgan.tables import Source, decoded, plain_numbers
 
 MOST_HELD_OUT = 600
 HELD_OUT_SHARE = 0.1
@@ -235,7 +235,8 @@ def _times(frame: pd.DataFrame, column: str | None) -> np.ndarray:
         problems.add(f"this split needs a column {wanted}")
         problems.raise_if_any()
     times = frame[column]
-    check_numbers(times, problems)
+    told = column == TIMESTAMP and not pd.api.types.is_numeric_dtype(times.dtype)
+    times = plain_times(times, problems) if told else plain_numbers(times, problems)
     problems.raise_if_any()
     return times.to_numpy()
 

@@ -153,6 +153,46 @@ def test_equal_times_follow_row_order():
     assert split_by_time(frame, 0.25).test.truth.item_id.tolist() == [1]
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda days: pd.to_datetime(days, unit="D").strftime("%Y-%m-%d"),
+        lambda days: pd.to_datetime(days, unit="D").tz_localize("UTC"),
+        lambda days: pd.to_datetime(days, unit="D").date,
+        lambda days: days.astype(str),
+        lambda days: pd.array(days, dtype="Int64"),
+    ],
+)
+@pytest.mark.parametrize("name", TIMED)
+def test_times_of_every_kind_order_as_seconds_do(name, named):
+    frame = table()
+    days = (8 + np.random.default_rng(0).permutation(len(frame))).astype(np.int64)
+    given = named(days)
+    expected, found = (SPLITS[name](frame.assign(timestamp=times)) for times in (days, given))
+    for before, after in zip(parts(expected), parts(found), strict=True):
+        pd.testing.assert_frame_equal(before.drop(columns="timestamp"), after.drop(columns="timestamp"))
+    kept = pd.concat([found.train, found.validation.truth, found.test.truth])["timestamp"]
+    assert set(kept) <= set(given)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2024-01-01", "soon", "2024-01-03"], r"'soon'.*\(row 1\)"),
+        ([pd.Timestamp(0), None, pd.Timestamp(1)], r"missing.*\(row 1\)"),
+    ],
+)
+def test_what_is_no_time_orders_nothing(times, message):
+    table = pd.DataFrame({"user_id": [1, 1, 1], "item_id": [1, 2, 3], "timestamp": times})
+    with pytest.raises(DataError, match=message):
+        split_leave_last(table)
+
+
+def test_positions_given_as_text_order_as_numbers_do():
+    table = pd.DataFrame({"user_id": [1, 1, 1], "item_id": [1, 2, 3], "position": ["10", "9", "8"]})
+    assert split_leave_last(table).test.truth["item_id"].tolist() == [1]
+
+
 def test_sizes_of_split_users():
     frame = table(n_users=40)
     split = split_users(frame)
