@@ -42,7 +42,8 @@ def write_folder(folder: str | Path, fill: Callable[[Path], None], manifest: Map
         ArtifactError: when the place holds something that is no artifact, or cannot be written.
     """
     target = Path(folder).resolve()  # behind a link, which stays
-    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+    ours = all((target / name).is_file() for name in (MANIFEST, SEAL))  # others have a manifest too
+    if target.exists() and not ours and (not target.is_dir() or any(target.iterdir())):
         raise ArtifactError(f"{target}: exists and is no recgan artifact; choose another folder or remove it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -235,8 +236,14 @@ def _header_bytes(path: Path) -> int:
 
 
 def save_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a frame as Parquet."""
+    """Write a frame as Parquet, plain where packed it would look like a bomb to `load_table`."""
     table.to_parquet(path, index=False)
+    if table.memory_usage(deep=True).sum() <= ALWAYS:
+        return
+    try:
+        _read_safely(path)
+    except ArtifactError:
+        table.to_parquet(path, index=False, compression=None, use_dictionary=False)
 
 
 def save_tables(path: Path, tables: Iterable[pd.DataFrame]) -> None:
@@ -262,22 +269,28 @@ def load_table(path: Path) -> pd.DataFrame:
         ArtifactError: when the file is damaged or a bomb.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    most = EXPANSION * path.stat().st_size + ALWAYS
     try:
-        schema = pq.read_schema(path)
-        texts = [
-            field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
-        ]
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
-            _check_size(path, _declared(file.metadata), most)
-            table = file.read()
-        _check_size(path, sum(_spread_out(table[name]) for name in texts), most)
+        table, schema = _read_safely(path)
         frame: pd.DataFrame = table.cast(schema).to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}") from error
     return frame
+
+
+def _read_safely(path: Path) -> tuple[Any, Any]:
+    """An Arrow table that is not many times as large as its file, text as codes, and the schema of the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    most = EXPANSION * path.stat().st_size + ALWAYS
+    schema = pq.read_schema(path)
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        _check_size(path, _declared(file.metadata), most)
+        table = file.read()
+    _check_size(path, sum(_spread_out(table[name]) for name in texts), most)
+    return table, schema
 
 
 def _check_size(path: Path, size: int, most: int) -> None:
@@ -292,7 +305,12 @@ def _declared(metadata: Any) -> int:
         for group in range(metadata.num_row_groups)
         for column in range(metadata.num_columns)
     ]
-    return sum(max(8 * column.num_values, column.total_uncompressed_size) for column in columns)
+    return sum(max(_width(column) * column.num_values, column.total_uncompressed_size) for column in columns)
+
+
+def _width(column: Any) -> int:
+    """Bytes of a value in memory; of text those of its code."""
+    return {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}.get(column.physical_type, 8)
 
 
 def _spread_out(texts: Any) -> int:

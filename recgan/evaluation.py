@@ -184,21 +184,22 @@ def _read(source: Source, name: str, label: str) -> pd.DataFrame:
     if name == RECS and isinstance(source, pd.DataFrame) and source.empty:
         frame, problems = source, Problems(label)
     else:
-        frame, problems = load_table(source, None, (USER, ITEM, RANK, SCORE), label)
+        order = (RANK, SCORE) if name == RECS else (WEIGHT,)
+        frame, problems = load_table(source, None, (USER, ITEM, *order), label)
     columns, checked = [USER, ITEM], {}
     if name == RECS:
         columns += [column for column in (RANK, SCORE) if column in frame][:1]
     if name == RECS and len(columns) == 2:
         problems.add("columns 'rank' and 'score' are both missing: a list needs one of them as its order")
-    if name == TRUTH and WEIGHT in frame.columns:
+    if name != RECS and WEIGHT in frame.columns:
         columns.append(WEIGHT)
     for column in columns if require_columns(frame, columns, problems) else []:
         check = plain_ids if column in (USER, ITEM) else plain_numbers
         checked[column] = check(frame[column], problems)
     problems.raise_if_any()
     table = pd.DataFrame(checked)
-    liked = by_taste(table)[0] if name == TRUTH else table
-    if liked.empty and not table.empty:
+    liked = by_taste(table)[0] if name != RECS else table
+    if name == TRUTH and liked.empty and not table.empty:
         raise DataError(f"{name}: no row has a weight above 0, so nothing is relevant")
     return liked
 

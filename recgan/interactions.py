@@ -9,7 +9,7 @@ import pandas as pd
 
 from recgan.errors import ConfigError, DataError
 from recgan.schema import EVENT, ITEM, RATING, TIMESTAMP, USER, WEIGHT, Problems, order_column, require_columns
-from recgan.tables import INTERACTION_COLUMNS, Source, load_table, plain_ids, plain_numbers
+from recgan.tables import INTERACTION_COLUMNS, Source, decoded, load_table, plain_ids, plain_numbers
 
 DUPLICATES = ("last", "sum", "error")
 YEAR_9999 = 253_402_300_799
@@ -179,6 +179,9 @@ def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
 
 def plain_times(values: pd.Series, problems: Problems) -> pd.Series:
     """The checked column of times in seconds since 1970, (rows,); dates and ISO 8601 text are converted."""
+    values = decoded(values)
+    if isinstance(values.dtype, pd.ArrowDtype) and pd.api.types.is_string_dtype(values.dtype):
+        values = values.astype(object)
     kind = pd.api.types.infer_dtype(values, skipna=True)
     is_text = kind == "string" and pd.to_numeric(values.dropna().head(100), errors="coerce").isna().all()
     if not is_text and kind not in ("datetime", "datetime64", "date"):

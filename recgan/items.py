@@ -85,7 +85,7 @@ def _checked(frame: pd.DataFrame, key: str, first: tuple[str, ...], problems: Pr
 
 def _check_kept(values: pd.Series, problems: Problems) -> None:
     """Note a column that a saved model could not hold, before anything is trained."""
-    if values.dtype.kind != "O":
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "biufmM":
         return
     try:
         table = pa.Table.from_pandas(values.to_frame(), preserve_index=False)
@@ -110,12 +110,20 @@ def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
 
 def _joined(values: pd.Series, problems: Problems) -> pd.Series:
     if pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty"):
-        return values.astype(object).where(values.notna(), "").astype(str)
+        told = values.astype(object).where(values.notna(), "")
+        plain = {text: CATEGORY_SEPARATOR.join(_trimmed(str(text).split(CATEGORY_SEPARATOR))) for text in told.unique()}
+        return told.map(plain).astype(str)
     names = [_names(value) for value in values]
     torn = [row for row, row_names in enumerate(names) if any(CATEGORY_SEPARATOR in name for name in row_names)]
     if torn:
         problems.add(f"column {values.name!r} holds lists with a {CATEGORY_SEPARATOR!r} inside a name", torn)
-    return pd.Series([CATEGORY_SEPARATOR.join(row_names) for row_names in names], name=values.name, dtype=str)
+    joined = [CATEGORY_SEPARATOR.join(_trimmed(row_names)) for row_names in names]
+    return pd.Series(joined, name=values.name, dtype=str)
+
+
+def _trimmed(names: list[str]) -> list[str]:
+    """Names without spaces around them, and without empty ones."""
+    return [name.strip() for name in names if name.strip()]
 
 
 def _names(value: Any) -> list[str]:

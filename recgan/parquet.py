@@ -101,12 +101,15 @@ def unreadable(path: Path, error: Exception, where: str = "") -> DataError:
 
 def _check_whole(folder: Path, files: Sequence[Path]) -> None:
     """Where names count, as in `log-00002-of-00005.parquet`, every part is there."""
-    counted = [match for file in files if (match := PART.search(file.stem))]
-    for total in sorted({int(match[2]) for match in counted}):
-        numbers = {int(match[1]) for match in counted if int(match[2]) == total}
+    series: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        if match := PART.search(file.stem):
+            series.setdefault((file.stem[: match.start()], int(match[2])), set()).add(int(match[1]))
+    for (name, total), numbers in sorted(series.items()):
         first = min(1, min(numbers))
         if missing := sorted(set(range(first, first + total)) - numbers):
-            raise DataError(f"{folder}: of {total} parts {len(missing)} are missing, such as number {missing[0]}")
+            whose = f"{folder}: of {total} parts" + f" of {name!r}" * (len(series) > 1)
+            raise DataError(f"{whose} {len(missing)} are missing, such as number {missing[0]}")
 
 
 def _read_part(file: Path) -> pa.Table:

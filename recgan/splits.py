@@ -2,6 +2,9 @@
 
 Every part keeps the columns of the table and the order of its rows. The random splits do not depend on the order of the
 rows; the splits by time depend on it only where times are equal (the later row counts as the later event).
+
+What is disliked (weight 0 or less) is no part of a truth: shares and numbers are those of what is liked. Dislikes stay
+with what is learned from; those that the splits by time would hold out are in no truth, but in the histories behind.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import pandas as pd
 from recgan.errors import ConfigError, DataError
 from recgan.foreign import as_frame
 from recgan.interactions import pair_numbers, plain_times, read_interactions
-from recgan.schema import ITEM, TIMESTAMP, USER, Problems, check_ids, order_column, require_columns
+from recgan.schema import ITEM, TIMESTAMP, USER, WEIGHT, Problems, check_ids, order_column, require_columns
 from recgan.tables import Source, decoded, plain_numbers
 
 MOST_HELD_OUT = 600
@@ -77,14 +80,15 @@ def split_users(
     _check_share("history", history)
     rng = _random(seed)
     frame = _table(interactions)
-    users, counts = _user_numbers(frame)
+    liked = _liked(frame)
+    users, counts = _user_numbers(frame, liked)
     n_test, n_validation = _held_out_numbers(counts, n_test, n_validation)
     eligible = rng.permutation(np.flatnonzero(counts >= 2))
     part = np.zeros(len(counts), np.int8)
     part[eligible[:n_test]] = 2
     part[eligible[n_test : n_test + n_validation]] = 1
     kept = np.clip(_rounded(history * counts), 1, counts - 1)[users]
-    shown = _random_ranks(frame, users, counts, rng) < kept
+    shown = ~liked | (_random_ranks(frame, users, liked, rng) < kept)
     held = part[users]
     validation = Holdout(_rows(frame, (held == 1) & shown), _rows(frame, (held == 1) & ~shown))
     test = Holdout(_rows(frame, (held == 2) & shown), _rows(frame, (held == 2) & ~shown))
@@ -114,15 +118,16 @@ def split_leave_last(interactions: Source) -> Split:
     """
     frame = _table(interactions)
     time = _times(frame, order_column(frame))
-    users, counts = _user_numbers(frame)
+    liked = _liked(frame)
+    users, counts = _user_numbers(frame, liked)
     if counts.max() < 3:
         raise DataError("interactions: no user has three items, so nothing can be held out")
-    from_end = counts[users] - 1 - _ranks(users, counts, np.lexsort((time, users)))
+    from_end = _liked_later(users, liked, np.lexsort((time, users)))
     held = counts[users] >= 3
     return Split(
         _rows(frame, ~held | (from_end >= 2)),
-        Holdout(_rows(frame, held & (from_end >= 2)), _rows(frame, held & (from_end == 1))),
-        Holdout(_rows(frame, held & (from_end >= 1)), _rows(frame, held & (from_end == 0))),
+        Holdout(_rows(frame, held & (from_end >= 2)), _rows(frame, held & liked & (from_end == 1))),
+        Holdout(_rows(frame, held & (from_end >= 1)), _rows(frame, held & liked & (from_end == 0))),
     )
 
 
@@ -154,7 +159,8 @@ def split_by_time(interactions: Source, fraction: float = 0.1, validation_fracti
     _check_share("fraction", fraction)
     _check_share("validation_fraction", validation_fraction)
     frame = _table(interactions, repeats=True)
-    users, _ = _user_numbers(frame)
+    liked = _liked(frame)
+    users, _ = _user_numbers(frame, liked)
     order = np.argsort(_times(frame, TIMESTAMP), kind="stable")
     n_test = max(1, round(fraction * len(frame)))
     n_validation = max(1, round(validation_fraction * (len(frame) - n_test)))
@@ -164,6 +170,7 @@ def split_by_time(interactions: Source, fraction: float = 0.1, validation_fracti
     part[newest[:n_test]] = 2
     new = np.empty(len(frame), bool)
     new[order] = ~pd.Series(pair_numbers(frame)[order]).duplicated()
+    new &= liked
     if not (part == 0).any() or not (new & (part == 1)).any() or not (new & (part == 2)).any():
         raise DataError(f"interactions: {len(frame)} rows are too few to cut off a test and a validation part")
     return Split(_rows(frame, part == 0), _later(frame, users, part, new, 1), _later(frame, users, part, new, 2))
@@ -197,13 +204,15 @@ def split_ratio(interactions: Source, test: float = 0.2, validation: float | Non
     _check_share("validation", validation)
     rng = _random(seed)
     frame = _table(interactions)
-    users, counts = _user_numbers(frame)
-    n_test = np.minimum(_rounded(test * counts), counts - 1)
-    n_validation = np.minimum(_rounded(validation * (counts - n_test)), counts - n_test - 1)
+    liked = _liked(frame)
+    users, counts = _user_numbers(frame, liked)
+    n_test = np.clip(_rounded(test * counts), 0, np.maximum(counts - 1, 0))
+    n_validation = np.minimum(_rounded(validation * (counts - n_test)), np.maximum(counts - n_test - 1, 0))
     if not n_test.any() or not n_validation.any():
         raise DataError("interactions: no user has enough items to hold out a test and a validation part")
-    ranks = _random_ranks(frame, users, counts, rng)
+    ranks = _random_ranks(frame, users, liked, rng)
     part = np.where(ranks < n_test[users], 2, np.where(ranks < (n_test + n_validation)[users], 1, 0))
+    part[~liked] = 0
     every = np.ones(len(frame), bool)
     return Split(_rows(frame, part == 0), _later(frame, users, part, every, 1), _later(frame, users, part, every, 2))
 
@@ -234,16 +243,27 @@ def _times(frame: pd.DataFrame, column: str | None) -> np.ndarray:
     if column is None or column not in frame.columns:
         problems.add(f"this split needs a column {wanted}")
         problems.raise_if_any()
-    times = frame[column]
+    times = decoded(frame[column])
     told = column == TIMESTAMP and not pd.api.types.is_numeric_dtype(times.dtype)
     times = plain_times(times, problems) if told else plain_numbers(times, problems)
     problems.raise_if_any()
     return times.to_numpy()
 
 
-def _user_numbers(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    users, _ = pd.factorize(frame[USER], sort=True)
-    return users, np.bincount(users)
+def _liked(frame: pd.DataFrame) -> np.ndarray:
+    """Which rows are no dislikes, (rows,) bool."""
+    if WEIGHT not in frame.columns:
+        return np.ones(len(frame), bool)
+    problems = Problems("interactions")
+    weights = plain_numbers(frame[WEIGHT], problems)
+    problems.raise_if_any()
+    return np.asarray(weights.to_numpy() > 0)
+
+
+def _user_numbers(frame: pd.DataFrame, liked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of every row's user, (rows,), and how many liked items each has, (users,)."""
+    users, names = pd.factorize(frame[USER], sort=True)
+    return users, np.bincount(users[liked], minlength=len(names))
 
 
 def _held_out_numbers(counts: np.ndarray, n_test: int | None, n_validation: int | None) -> tuple[int, int]:
@@ -258,19 +278,27 @@ def _held_out_numbers(counts: np.ndarray, n_test: int | None, n_validation: int 
     return n_test, n_validation
 
 
-def _ranks(users: np.ndarray, counts: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Place of every row among its user's rows, when `order` sorts the rows by user and then as wanted."""
+def _liked_before(users: np.ndarray, liked: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """How many liked rows of its user stand before each row, when `order` sorts by user and then as wanted."""
+    counts = np.bincount(users[liked], minlength=users.max() + 1)
     starts = np.cumsum(counts) - counts
-    ranks = np.empty(len(users), np.int64)
-    ranks[order] = np.arange(len(users)) - starts[users[order]]
-    return ranks
+    before = np.empty(len(users), np.int64)
+    before[order] = np.cumsum(liked[order]) - liked[order] - starts[users[order]]
+    return before
 
 
-def _random_ranks(frame: pd.DataFrame, users: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _liked_later(users: np.ndarray, liked: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """How many liked rows of its user stand behind each row, likewise."""
+    counts = np.bincount(users[liked], minlength=users.max() + 1)
+    return np.asarray(counts[users] - liked - _liked_before(users, liked, order))
+
+
+def _random_ranks(frame: pd.DataFrame, users: np.ndarray, liked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     items, _ = pd.factorize(frame[ITEM], sort=True)
-    noise = np.empty(len(frame))
-    noise[np.lexsort((items, users))] = rng.random(len(frame))
-    return _ranks(users, counts, np.lexsort((noise, users)))
+    order = np.lexsort((items, users))
+    noise = np.zeros(len(frame))
+    noise[order[liked[order]]] = rng.random(int(liked.sum()))
+    return _liked_before(users, liked, np.lexsort((noise, users)))
 
 
 def _rows(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import gzip
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -96,16 +96,24 @@ def load_table(
 
 
 def without_codes(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the values of categorical columns in the place of their codes."""
-    coded = frame.columns[[isinstance(dtype, pd.CategoricalDtype) for dtype in frame.dtypes]]
+    """The frame with the values of categorical, dictionary-coded and sparse columns in the place of their codes."""
+    coded = frame.columns[[_is_coded(dtype) for dtype in frame.dtypes]]
     return frame.assign(**{name: decoded(frame[name]) for name in coded})
 
 
 def decoded(values: pd.Series) -> pd.Series:
-    """The values of a categorical column in the place of their codes; any other column as it is."""
-    if not isinstance(values.dtype, pd.CategoricalDtype):
+    """The values of a categorical, dictionary-coded or sparse column; any other column as it is."""
+    if not _is_coded(values.dtype):
         return values
+    if isinstance(values.dtype, pd.ArrowDtype):
+        plain = pa.chunked_array(pa.array(values)).cast(values.dtype.pyarrow_dtype.value_type).to_pandas()
+        return pd.Series(plain.to_numpy(), index=values.index, name=values.name)
     return pd.Series(np.asarray(values), index=values.index, name=values.name)
+
+
+def _is_coded(dtype: Any) -> bool:
+    arrow = isinstance(dtype, pd.ArrowDtype) and pa.types.is_dictionary(dtype.pyarrow_dtype)
+    return arrow or isinstance(dtype, pd.CategoricalDtype | pd.SparseDtype)
 
 
 def plain_ids(ids: pd.Series, problems: Problems) -> pd.Series:
@@ -166,7 +174,7 @@ class FileProblems(Problems):
 
 def canonical_names(
     names: Iterable[Any], columns: Mapping[str, str] | None, wanted: Sequence[str], problems: Problems
-) -> list[Any]:
+) -> list[str]:
     """Names of columns with the canonical ones in the place of their other spellings.
 
     Args:
@@ -180,7 +188,7 @@ def canonical_names(
     for name in [name for name in given if name not in names]:
         has = ", ".join(map(repr, map(str, names)))
         problems.add(f"columns= names {name!r}, which is not in the table; it has {has}")
-    names = [given.get(name, name) for name in names]
+    names = [given.get(name, str(name)) for name in names]
     for canonical in [name for name in wanted if name not in names]:
         fits = [name for name in names if name not in given.values() and _fits(name, canonical)]
         if len(fits) == 1:
@@ -188,7 +196,7 @@ def canonical_names(
         elif fits:
             both = ", ".join(map(repr, fits))
             problems.add(f"{canonical!r} could be any of the columns {both}: choose with columns=")
-    for name in sorted({str(name) for name in names if names.count(name) > 1}):
+    for name in sorted({name for name in names if names.count(name) > 1}):
         problems.add(f"column {name!r} is there {names.count(name)} times")
         problems.raise_if_any()
     return names
@@ -228,15 +236,15 @@ def _read_path(path: Path) -> tuple[pa.Table, Problems]:
 
 
 def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
-    packed = path.suffix.lower() == ".gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig") if packed else path.open(encoding="utf-8-sig") as lines:
+    with _opened(path) as lines:
         header = next((row for row in csv.reader(lines, delimiter=delimiter) if row), [])
     if not header:
         raise DataError(f"{path}: the file is empty")
     try:
         table = _parse_csv(path, delimiter, header)
         problems = Problems(str(path))
-        _check_last_quote(table, problems)
+        if _spans_lines(table):
+            _check_quotes(path, delimiter, problems)
         return table, problems
     except pa.ArrowInvalid as error:
         if "CSV parse error" not in str(error):
@@ -250,11 +258,32 @@ def _read_csv(path: Path, delimiter: str) -> tuple[pa.Table, Problems]:
     return table, problems
 
 
-def _check_last_quote(table: pa.Table, problems: Problems) -> None:
-    """A quote that is never closed swallows the rest of the file: the last value then ends with a line break."""
-    last = [column[-1].as_py() for column in table.columns] if len(table) else []
-    if any(value is not None and value.endswith("\n") for value in last):
-        problems.add("a quote is opened and never closed: what follows became one value", [len(table) - 1])
+def _opened(path: Path) -> IO[str]:
+    """The text of a file, packed or not, with its line breaks as they are."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _spans_lines(table: pa.Table) -> bool:
+    """Whether a value holds a line break."""
+    return any(pc.any(pc.match_substring(column, "\n")).as_py() for column in table.columns)
+
+
+def _check_quotes(path: Path, delimiter: str, problems: Problems) -> None:
+    """A quote that closes in the middle of a value, or never, has swallowed the lines up to there."""
+    with _opened(path) as lines:
+        reader, read = csv.reader(lines, delimiter=delimiter, strict=True), -1
+        row: list[str] | None = []
+        while row is not None:
+            before = reader.line_num
+            try:
+                row = next(reader, None)
+            except csv.Error:
+                if reader.line_num > before + 1:
+                    problems.add("a quote is opened and never closed: what follows became one value", [max(0, read)])
+                    return
+            read += bool(row)
 
 
 def _parse_csv(path: Path, delimiter: str, header: list[str], broken: list[Any] | None = None) -> pa.Table:

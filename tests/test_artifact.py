@@ -122,9 +122,12 @@ def test_what_is_no_artifact_is_never_replaced(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "data").write_text("x")
     (tmp_path / "file").write_text("x")
-    for name in ("precious", "file"):
+    (tmp_path / "site" / "pages").mkdir(parents=True)
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "a site"}')
+    for name in ("precious", "file", "site"):
         with pytest.raises(ArtifactError, match="no recgan artifact"):
             artifact.write_folder(tmp_path / name, fill, {})
+    assert (tmp_path / "site" / "pages").is_dir()
     (tmp_path / "empty").mkdir()
     artifact.write_folder(tmp_path / "empty", fill, {})
 
@@ -210,6 +213,20 @@ def test_behind_a_link_the_folder_is_replaced_and_the_link_stays(folder):
         assert link.is_symlink()
         assert artifact.read_manifest(folder)["made"] == artifact.read_manifest(link)["made"] == made
     assert sorted(path.name for path in folder.parent.iterdir()) == ["current", "model"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {f"tag{number}": np.arange(40_000) % 997 == number for number in range(250)},
+        {f"count{number}": np.where(np.arange(40_000) % 997 == number, 3, 0) for number in range(250)},
+        {"told": ["the same long words " * 100] * 40_000},
+    ],
+)
+def test_what_packs_very_well_is_saved_so_that_it_can_be_loaded(tmp_path, values):
+    table = pd.DataFrame(values)
+    artifact.save_table(tmp_path / "t.parquet", table)
+    pd.testing.assert_frame_equal(artifact.load_table(tmp_path / "t.parquet"), table)
 
 
 def test_what_no_file_can_hold_is_told(tmp_path):

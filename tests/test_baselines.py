@@ -153,6 +153,12 @@ def test_bpr_asks_for_smaller_steps_when_it_diverges():
         BPR(factors=8, learning_rate=1e30).fit(frame_of_groups())
 
 
+@pytest.mark.parametrize("kind", [Popular, EASE])
+def test_dislikes_alone_are_refused(kind):
+    with pytest.raises(DataError, match="nobody likes anything"):
+        kind().fit(pd.DataFrame({"user_id": [1, 1], "item_id": [2, 3], "weight": [-1, -1]}))
+
+
 def test_popular_by_hand():
     frame = pd.DataFrame(
         {"user_id": [1, 2, 3, 4], "item_id": ["a", "a", "b", "c"], "timestamp": np.array([0, 10, 20, 10]) * DAY}

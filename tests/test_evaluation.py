@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import AP, RR, P, R, Success, nDCG
 
+from recgan.bias import popularity_bias
 from recgan.errors import ConfigError, DataError
 from recgan.evaluation import Comparison, compare, evaluate
 
@@ -236,6 +237,17 @@ def test_list_metrics_per_user_add_the_users_without_truth() -> None:
     np.testing.assert_allclose(frame["diversity@2"], [1 - 1 / 2**0.5, 1 - 1 / 2**0.5, np.nan, np.nan])
     means = evaluate(RECS, TRUTH, ["hit@2", "novelty@2", "diversity@2"], train=TRAIN, items=ITEMS)
     assert frame.drop(columns="user_id").mean().to_dict() == pytest.approx(means, rel=1e-12)
+
+
+def test_dislikes_are_no_choices() -> None:
+    train = pd.DataFrame({"user_id": [1, 1, 2, 2, 3, 3], "item_id": [1, 2, 1, 3, 1, 3], "weight": [1, 1, 1, -1, 1, -1]})
+    recs, metrics = ranked({1: [1], 2: [1], 3: [2]}), ["novelty@1", "coverage@1", "long_tail@1"]
+    liked = train[train["weight"] > 0]
+    assert evaluate(recs, liked, metrics, train=train) == evaluate(recs, liked, metrics, train=liked)
+    told, bias = (popularity_bias(recs, some, k=1) for some in (train, liked))
+    pd.testing.assert_frame_equal(told, bias)
+    truth = train.rename(columns={"weight": "Weight"})
+    assert evaluate(recs, truth, "recall@3") == evaluate(recs, liked, "recall@3")
 
 
 def test_coverage_falls_back_to_the_items_of_train() -> None:

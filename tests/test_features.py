@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
+import recgan
 from recgan import features
 from recgan.config import Config
 from recgan.features import (
@@ -237,6 +238,15 @@ def test_validation_users_are_described_on_the_scale_of_the_training(interaction
     found = data.validation.query.profiles
     assert found.shape == (40, 3)
     np.testing.assert_array_equal(found, np.broadcast_to(data.profiles[0], (40, 3)))  # of user 30, who is in both
+
+
+def test_a_flag_stays_content_where_an_item_is_not_described(interactions, small_config):
+    items = pd.DataFrame({"item_id": range(59), "premium": [number % 2 == 0 for number in range(59)]})
+    model = recgan.train(interactions, items, config=small_config.changed(epochs=1, game_steps=0))
+    assert model.item_table["premium"].tolist()[:58] == [1.0, 0.0] * 29
+    assert model.item_table["premium"].isna().sum() == 1
+    added = model.add_items(pd.DataFrame({"item_id": [1000], "premium": [True]}))
+    assert added.recommend(0, n=60, filter_seen=False)["item_id"].isin([1000]).any()
 
 
 def test_described_items_are_found_by_their_number_however_large_the_ids_are():

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import decimal
+import gzip
 import time
 import uuid
 
@@ -127,6 +128,32 @@ def test_broken_files_are_told(tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"(?s){told}"):
         recgan.read_interactions(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "row"),
+    [
+        ("t.csv", ["user_id,item_id,note", "1,2,a", '2,3,"oops', "3,4,b", "4,5,c"], 1),
+        ("t.csv", ["user_id,item_id,note", "1,1,ok", '2,2,"hi', "3,3,x", '4,4,"hm', "5,5,y", ""], 1),
+        ("t.tsv", ["user_id\titem_id\tnote", '1\t2\t"Foo', "2\t3\tbar", '3\t4\t"Baz', "4\t5\tq", ""], 0),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_quote_that_swallows_lines_is_told(tmp_path, name, lines, row, packed):
+    content = "\n".join(lines).encode()
+    path = tmp_path / (name + ".gz" * packed)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(DataError, match=rf"a quote is opened and never closed.*\(row {row}\)"):
+        recgan.read_interactions(path)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_values_of_several_lines_are_read(tmp_path, end):
+    lines = ["item_id,title,note", '1,x,"a""b', "", 'c, d"', '2,"y"z,"fine', '"', ""]
+    (tmp_path / "t.csv").write_bytes(end.join(lines).encode())
+    found = recgan.read_items(tmp_path / "t.csv")
+    assert found["title"].tolist() == ["x", "yz"]
+    assert found["note"].tolist() == [f'a"b{end}{end}c, d', f"fine{end}"]
 
 
 def test_a_broken_part_of_a_folder_is_named(tmp_path):

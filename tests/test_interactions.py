@@ -4,6 +4,7 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from recgan.errors import ConfigError, DataError
 from recgan.interactions import read_interactions
 
 BASE = pd.DataFrame({"user_id": [1, 1, 2], "item_id": [10, 11, 10]})
+CODES = pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))
 
 
 def rows(frame, *columns):
@@ -97,12 +99,24 @@ def test_filters_come_after_merging():
         ([5.5, -1.0], [5.5, -1.0]),
         (pd.array([5, 86400], dtype="Int64"), [5, 86400]),
         (list(pd.to_datetime(["1970-01-01 00:00:05", "1970-01-02 00:00:00"]).date), [0, 86400]),
+        (pd.Categorical(["1970-01-01", "1970-01-02"]), [0, 86400]),
+        (pd.array(["1970-01-01", "1970-01-02"], dtype=pd.ArrowDtype(pa.string())), [0, 86400]),
+        (
+            pd.array(["1970-01-01", "1970-01-02"], dtype=pd.ArrowDtype(pa.dictionary(pa.int8(), pa.string()))),
+            [0, 86400],
+        ),
     ],
 )
 def test_every_kind_of_time_becomes_seconds(times, seconds):
     result = read_interactions(pd.DataFrame({"user_id": [1, 1], "item_id": [1, 2], "timestamp": times}))
     assert result.timestamp.tolist() == seconds
     assert result.timestamp.dtype.kind in "if"
+
+
+def test_ids_in_codes_of_arrow_are_read():
+    ids = pd.array(["b", "a", "b"], dtype=CODES)
+    frame = pd.DataFrame({"user_id": ids, "item_id": [1, 2, 3]})
+    assert read_interactions(frame)["user_id"].tolist() == ["b", "a", "b"]
 
 
 def test_iso_times_of_a_csv(tmp_path):

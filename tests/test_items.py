@@ -115,7 +115,8 @@ def test_listed_categories_become_joined_text_and_back(lists, data):
     frame = pd.DataFrame({"item_id": range(len(lists))})
     frame["categories"] = pd.Series([kind(one) for kind, one in zip(kinds, lists, strict=True)], dtype=object)
     found = read_items(frame).categories
-    assert [text.split("|") if text else [] for text in found] == lists
+    trimmed = [[name.strip() for name in one if name.strip()] for one in lists]
+    assert [text.split("|") if text else [] for text in found] == trimmed
 
 
 @settings(max_examples=40, deadline=None)
@@ -126,13 +127,38 @@ def test_any_items_survive_a_file(tmp_path_factory, rows):
     items.to_parquet(folder / "i.parquet")
     pd.testing.assert_frame_equal(read_items(folder / "i.parquet"), items)
     items.to_csv(folder / "i.csv", index=False)
-    assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [[a, b] for a, b, _ in rows]
+    assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [[a, b.strip()] for a, b, _ in rows]
 
 
 @pytest.mark.parametrize("column", [[1, "a"], [{}, {}], [1j, 2], [[1], 2], ["\ud800", "b"]])
 def test_a_column_that_no_model_could_keep_is_refused_before_training(column):
     with pytest.raises(DataError, match="column 'brand' cannot be kept in a model"):
         read_items(pd.DataFrame({"item_id": [1, 2], "brand": pd.Series(column, dtype=object)}))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["Drama | Horror", " Horror", "Drama|", "| "], [["Drama ", " Horror"], ["Horror "], [" Drama", ""], [" "]]],
+)
+def test_blanks_around_categories_make_no_other_ones(given):
+    read = read_items(pd.DataFrame({"item_id": [1, 2, 3, 4], "genres": given}))
+    assert read["categories"].tolist() == ["Drama|Horror", "Horror", "Drama", ""]
+
+
+def test_sparse_columns_and_names_that_are_numbers_are_kept_as_a_file_keeps_them(tmp_path):
+    frame = pd.DataFrame({"item_id": [1, 2], 0: [0.5, 1.0], "tag": pd.arrays.SparseArray([True, False])})
+    read = read_items(frame)
+    assert read.columns.tolist() == ["item_id", "0", "tag"]
+    read.to_parquet(tmp_path / "i.parquet")
+    pd.testing.assert_frame_equal(read_items(tmp_path / "i.parquet"), read)
+    assert frame.columns.tolist() == ["item_id", 0, "tag"]
+    with pytest.raises(DataError, match="column '0' is there 2 times"):
+        read_items(frame.assign(**{"0": 1.0}))
+
+
+def test_complex_numbers_are_refused_before_training():
+    with pytest.raises(DataError, match="column 'z' cannot be kept in a model"):
+        read_items(pd.DataFrame({"item_id": [1], "z": [1j]}))
 
 
 @pytest.mark.parametrize("column", [[None, "a"], [["x"], None], [1, None], [{"a": 1}, {"a": 2}], [None, None]])

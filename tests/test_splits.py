@@ -193,6 +193,28 @@ def test_positions_given_as_text_order_as_numbers_do():
     assert split_leave_last(table).test.truth["item_id"].tolist() == [1]
 
 
+@pytest.mark.parametrize("name", SPLITS)
+def test_dislikes_are_in_no_truth_and_move_no_like(name):
+    frame = table().reset_index(drop=True)
+    random = np.random.default_rng(3)
+    disliked = pd.DataFrame({"user_id": frame["user_id"], "item_id": 100 + random.permutation(len(frame))})
+    disliked["timestamp"] = random.integers(0, 10_000, len(frame))
+    both = pd.concat([frame.assign(weight=2.0), disliked.assign(weight=-1.0)], ignore_index=True)
+    both = both.sample(frac=1, random_state=1)
+    alone, beside = SPLITS[name](frame), SPLITS[name](both)
+    for truth in (beside.validation.truth, beside.test.truth):
+        assert (truth["weight"] > 0).all()
+    for before, after in zip(parts(alone), parts(beside), strict=True):
+        if name != "time":  # there the shares are those of all rows
+            assert pairs(before) == pairs(after[after["weight"] > 0])
+    histories = [beside.train, beside.test.history]
+    assert all((history["weight"] < 0).any() for history in histories)
+    if name in TIMED:
+        last = beside.test.truth.groupby("user_id")["timestamp"].max()
+        known = beside.test.history[beside.test.history["user_id"].isin(last.index)]
+        assert (known["timestamp"] <= known["user_id"].map(last)).all()
+
+
 def test_sizes_of_split_users():
     frame = table(n_users=40)
     split = split_users(frame)

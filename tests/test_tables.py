@@ -127,6 +127,15 @@ def test_unreadable_files(tmp_path, name, content, message):
     assert name in str(caught.value)
 
 
+def test_the_parts_of_two_series_do_not_stand_in_for_each_other(tmp_path):
+    for name in ("may-00000-of-00002", "may-00001-of-00002", "june-00000-of-00002", "june-00001-of-00002"):
+        pd.DataFrame({"user_id": [name], "item_id": [1]}).to_parquet(tmp_path / f"{name}.parquet")
+    assert len(read_table(tmp_path)) == 4
+    (tmp_path / "june-00001-of-00002.parquet").unlink()
+    with pytest.raises(DataError, match="of 2 parts of 'june-' 1 are missing, such as number 1"):
+        read_table(tmp_path)
+
+
 def test_missing_file_and_foreign_folder(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "nowhere.csv")

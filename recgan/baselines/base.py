@@ -49,6 +49,8 @@ class TrainingData:
         """Read interactions and, where given, the items that the catalogue holds besides."""
         frame = read_interactions(interactions)
         users, catalogue = Vocabulary.of(frame[USER]), Vocabulary.of(by_taste(frame)[0][ITEM])
+        if not len(catalogue):
+            raise DataError("interactions: no row has a weight above 0, so nobody likes anything")
         if items is not None:
             ids = read_items(items)[ITEM]
             if not catalogue.same_type(ids):

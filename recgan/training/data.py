@@ -196,6 +196,8 @@ def _described(items: Any, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.Dat
     described = _same_ids(read_items(items), vocabulary, ITEM, "items")
     place = vocabulary.numbers(described[ITEM])
     known = described.drop(columns=ITEM)[place != UNKNOWN].set_index(place[place != UNKNOWN])
+    if len(known) < len(table):  # a flag of nobody is neither true nor false
+        known = known.astype({name: np.float64 for name, dtype in known.dtypes.items() if dtype == np.bool_})
     others = described[place == UNKNOWN].reset_index(drop=True)
     return pd.concat([table, known.reindex(np.arange(len(table)))], axis=1), others
 
