@@ -14,7 +14,7 @@ from recgan.cold.arrays import BIAS
 from recgan.config import Config
 from recgan.errors import ConfigError, DataError
 from recgan.histories import Histories
-from recgan.items import read_items
+from recgan.items import check_kept, read_items
 from recgan.schema import ITEM, Problems, shown
 from recgan.storage import Parts
 from recgan.tables import Source
@@ -68,6 +68,11 @@ def removed(parts: Parts, numbers: np.ndarray, config: Config) -> Parts:
     if len(kept) < FEWEST:
         raise DataError(f"remove_items: {len(kept)} items would be left, at least {FEWEST} are needed")
     learned = len(kept) if parts.tower is None else int((kept < parts.tower.learned).sum())
+    if learned < FEWEST:
+        raise DataError(
+            f"remove_items: {learned} items would be left that were learned in training, at least {FEWEST} are needed "
+            "to predict the others from: update the model with events of these, or train it anew, first"
+        )
     return _taken(parts, kept, learned, config)
 
 
@@ -115,6 +120,7 @@ def updated(parts: Parts, source: Source, config: Config) -> Parts:
     """The model with other content of known items; see `Growing.update_items`."""
     table, tower = read_items(source), _tower(parts, "update_items")
     _check_types(table, parts.items)
+    tower.reader.check(table)
     numbers = parts.items.numbers(table[ITEM])
     problems = Problems("update_items")
     if (unknown := numbers == UNKNOWN).any():
@@ -122,6 +128,8 @@ def updated(parts: Parts, source: Source, config: Config) -> Parts:
         problems.add(f"item {first} is not in the catalogue: use add_items", np.flatnonzero(unknown))
     new = numbers >= tower.learned
     merged = _changed(parts.item_table, table[~unknown], numbers[~unknown])
+    for name in merged.columns:
+        check_kept(merged[name], problems)
     _check_content(tower, merged.iloc[numbers[new]].reset_index(drop=True), problems)
     parts = replace(parts, item_table=merged)
     if (~new).any():
@@ -137,8 +145,7 @@ def _predicted_again(parts: Parts, config: Config) -> Parts:
 def learned_alone(parts: Parts, config: Config) -> Parts:
     """The model without the items that are not learned."""
     learned = len(parts.items) if parts.tower is None else parts.tower.learned
-    others = np.arange(learned, len(parts.items))
-    return removed(parts, others, config) if len(others) else parts
+    return _taken(parts, np.arange(learned), learned, config) if learned < len(parts.items) else parts
 
 
 def with_the_rest(learned: Parts, whole: Parts, config: Config) -> Parts:
@@ -216,7 +223,8 @@ def _changed(old: pd.DataFrame, new: pd.DataFrame, numbers: np.ndarray) -> pd.Da
 
 def _typed(values: list[Any], like: pd.Series) -> pd.Series:
     """A column of the type of another one, or of a wider one where that cannot hold the values."""
-    for kind in (like.dtype, np.dtype(np.float64)):
+    flags = like.dtype != np.bool_ or all(isinstance(value, bool | np.bool_) for value in values)
+    for kind in (like.dtype, np.dtype(np.float64))[not flags :]:  # any text and nothing would be flags too
         try:
             return pd.Series(values, dtype=kind)
         except (TypeError, ValueError):

@@ -179,7 +179,7 @@ class Reader:
         Raises:
             DataError: when a column holds something else than it held when the model was trained.
         """
-        self._check(items)
+        self.check(items)
         names = category_names(items)
         parts = [(CATEGORIES, self.categories.read(names))] if self.categories is not None else []
         parts += [(PAIRS, self.pairs.read(_pairs(names)))] if self.pairs is not None else []
@@ -197,7 +197,8 @@ class Reader:
         there = ((PAIRS, self.pairs), (WORDS, self.words), (VECTORS, self.vectors or None))
         return [name for name, part in there if part is not None]
 
-    def _check(self, items: pd.DataFrame) -> None:
+    def check(self, items: pd.DataFrame) -> None:
+        """Refuse columns that hold something else than they held when the model was trained."""
         expected: dict[str, str] = dict.fromkeys(self.texts, "text")
         expected |= dict.fromkeys(self.numbers, "number") | dict.fromkeys(self.vectors, "vector")
         problems = Problems("items")

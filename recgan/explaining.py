@@ -129,7 +129,8 @@ class Explaining(Generative):
 
     def _tell_stated(self, told: np.ndarray, stated: np.ndarray, numbers: np.ndarray) -> None:
         """Write down which items (B, n) have a category that users have stated, (B, Q)."""
-        flags, names = self._category_flags.to_numpy() > 0, self._category_flags.columns.to_numpy()
+        learned = list(self._learned_categories)
+        flags, names = self._category_flags.reindex(columns=learned, fill_value=0).to_numpy() > 0, np.array(learned)
         for user in np.flatnonzero(stated.any(axis=1)):
             both = flags[numbers[user]] & (stated[user] > 0)
             told[user] = [as_stated(names[row].tolist()) if row.any() else NO_HISTORY for row in both]

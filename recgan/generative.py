@@ -68,6 +68,11 @@ class Generative(BaseRecommender):
     def _category_flags(self) -> pd.DataFrame:
         return category_flags(self._item_table)
 
+    @property
+    def _learned_categories(self) -> tuple[str, ...]:
+        """Names of the categories that users can state, in the order of what is stated."""
+        return tuple(map(str, self._category_flags.columns))
+
     def moods(
         self,
         user_id: Any = None,

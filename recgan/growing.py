@@ -46,7 +46,7 @@ class Growing(Generative):
     @property
     def _learned_categories(self) -> tuple[str, ...]:
         tower = self._parts.tower
-        return tuple(map(str, self._category_flags.columns)) if tower is None else tower.category_names
+        return super()._learned_categories if tower is None else tower.category_names
 
     @property
     def new_items(self) -> pd.Series:

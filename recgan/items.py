@@ -78,12 +78,12 @@ def _checked(frame: pd.DataFrame, key: str, first: tuple[str, ...], problems: Pr
     problems.raise_if_any()
     others = {name: frame[name] for name in frame.columns if name not in checked}
     for values in (checked | others).values():
-        _check_kept(values, problems)
+        check_kept(values, problems)
     problems.raise_if_any()
     return pd.DataFrame(checked | others)
 
 
-def _check_kept(values: pd.Series, problems: Problems) -> None:
+def check_kept(values: pd.Series, problems: Problems) -> None:
     """Note a column that a saved model could not hold, before anything is trained."""
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "biufmM":
         return

@@ -170,7 +170,7 @@ class Reader:
             number = int(self.items.numbers([word])[0])
             if number != UNKNOWN:
                 yield np.array([number], np.int64)
-            elif isinstance(word, str):
+            elif isinstance(word, str) or not self.items.same_type(pd.Series([word])):
                 raise DataError(
-                    f"preferences: avoid: {shown(word)} is neither a category nor an item{self._nearest(word)}"
+                    f"preferences: avoid: {shown(word)} is neither a category nor an item{self._nearest(str(word))}"
                 )

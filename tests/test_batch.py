@@ -63,6 +63,41 @@ def test_a_job_gives_the_lists_of_recommend_batch(model, tmp_path):
     assert names(tmp_path / "lists") == {".lock", "job.json", "shards.json", *parts}
 
 
+@pytest.mark.parametrize(
+    "histories",
+    [
+        pd.DataFrame({"userId": [901, 901, 902], "movieId": [1, 5, 6]}),
+        pd.DataFrame({"user_id": pd.Categorical([901, 901, 902]), "item_id": [1, 5, 6]}),
+        pd.DataFrame({"user_id": [901, 901, 902, 901], "item_id": [1, 5, 6, 1], "ts": [1, 2, 3, 0]}),
+    ],
+)
+def test_histories_are_read_as_recommend_batch_reads_them(model, tmp_path, histories):
+    run(model, tmp_path / "frame", histories=histories, n=5, n_shards=2)
+    histories.to_csv(tmp_path / "h.csv", index=False)
+    run(model, tmp_path / "file", histories=tmp_path / "h.csv", n=5, n_shards=2)
+    wanted = model.recommend_batch(histories=histories, n=5)
+    wanted.attrs.clear()
+    for name in ("frame", "file"):
+        same_lists(read_batch(tmp_path / name), wanted)
+
+
+def test_who_is_unknown_is_told_before_anything_is_written(model, tmp_path):
+    lost = pd.DataFrame({"user_id": [901, 902], "item_id": [1, 99_999]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(recgan.UnknownUserError, match="902"):
+            run(model, tmp_path / "lists", histories=lost, n_shards=2, on_unknown="raise")
+    assert not (tmp_path / "lists").exists() or not list((tmp_path / "lists").glob("part*"))
+    stated = {902: {"items": [1]}}
+    result = run(model, tmp_path / "told", [3, 902], n=4, n_shards=1, preferences=stated, on_unknown="raise")
+    assert result.users == 2
+    wanted = model.recommend_batch([3, 902], n=4, preferences=stated, on_unknown="raise")
+    wanted.attrs.clear()
+    same_lists(read_batch(tmp_path / "told"), wanted)
+    with pytest.raises(recgan.UnknownUserError, match="903"):
+        run(model, tmp_path / "no", [3, 902, 903], n=4, n_shards=1, preferences=stated, on_unknown="raise")
+
+
 def test_the_sidecar_says_what_the_shard_holds(model, tmp_path):
     path = score_shard(model, [5, 3, 4, 999], 1, 2, tmp_path, n=6)
     assert path == tmp_path / "part-00001-of-00002.parquet"

@@ -163,3 +163,12 @@ def test_what_cannot_be_served_is_told(films, model):
     with pytest.raises(recgan.ConfigError, match="rules: none for Popular, whose lists are what its scores say"):
         popular.recommend(1, rules={"pinned": [1]})
     assert len(popular.recommend(1, rules={})) == 10
+
+
+def test_calibration_does_nothing_where_no_taste_is_known(films, model):
+    for calibration in (0.5, 1.0):
+        for some, user in ((films[0], {"history": []}), (model, {"user_id": 1})):  # nobody, and no categories
+            asked = {"n": 10, "explore": 0.5, **user}
+            pd.testing.assert_frame_equal(
+                some.recommend(**asked), some.recommend(**asked, rules={"calibration": calibration})
+            )

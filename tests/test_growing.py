@@ -377,3 +377,52 @@ def test_new_items_come_into_the_index_that_is_there(plain, more, kind):
     assert grown.info()["search"]["recall"] >= 0.5
     less = grown.remove_items(range(LEARNED, WHOLE)).update_items(content(range(5)))
     assert len(less._ranker.near.index) == LEARNED
+
+
+@pytest.fixture(scope="module")
+def flagged():
+    """A model whose items have a flag and a number beside their categories."""
+    frame = planted(n_users=120, n_items=LEARNED, n_groups=GROUPS, noise=0.1, seed=0)
+    items = content(range(LEARNED)).assign(kids=[number % 2 == 0 for number in range(LEARNED)], size=range(LEARNED))
+    return recgan.train(frame, items, config=recgan.Config(**QUICK))
+
+
+def test_a_flag_that_is_missing_is_neither_true_nor_false(flagged, tmp_path):
+    added = flagged.add_items(content([100]))
+    assert added.item_table["kids"].isna().tolist() == [False] * LEARNED + [True]
+    again = added.update_items(content([100]))
+    assert np.array_equal(added.item_vectors().loc[100], again.item_vectors().loc[100])
+    false = flagged.add_items(content([100]).assign(kids=False))
+    assert not np.array_equal(added.item_vectors().loc[100], false.item_vectors().loc[100])
+    added.save(tmp_path / "model")
+    loaded = recgan.Recommender.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(loaded.item_table, added.item_table)
+    told = flagged.update_items(content([3]).assign(kids=True))
+    assert told.item_table["kids"].dtype == bool
+
+
+@pytest.mark.parametrize("change", [{"kids": "maybe"}, {"size": "large"}])
+def test_an_update_with_other_kinds_of_content_is_refused(flagged, change):
+    with pytest.raises(DataError, match="holds text, the model has learned it as number"):
+        flagged.update_items(content([3]).assign(**change))
+
+
+def test_some_learned_items_have_to_stay(flagged):
+    grown = flagged.add_items(content([100, 101]))
+    for left in (0, 1):
+        with pytest.raises(DataError, match=f"{left} items would be left that were learned"):
+            grown.remove_items(range(left, LEARNED))
+    few = grown.remove_items(range(2, LEARNED))
+    assert few.items.tolist() == [0, 1, 100, 101]
+    assert few.update_items(content([101])).add_items(content([102])).items.tolist() == [0, 1, 100, 101, 102]
+
+
+def test_reasons_of_stated_categories_know_those_that_were_learned(flagged):
+    grown = flagged.update_items(content([3]).assign(categories="aaa|g3"))
+    gone = grown.remove_items([item for item in range(LEARNED) if "g0" in content([item])["categories"][0]])
+    for model in (grown, gone):
+        told = model.recommend(preferences={"categories": ["g1"]}, n=9, explain=True)
+        kinds = model.item_table.set_index("item_id")["categories"].loc[told["item_id"]].str.split("|")
+        assert kinds.map(lambda names: "g1" in names).any()
+        for reason, names in zip(told["reason"], kinds, strict=True):
+            assert (reason == "You said that you like g1") == ("g1" in names)

@@ -127,7 +127,9 @@ def test_any_items_survive_a_file(tmp_path_factory, rows):
     items.to_parquet(folder / "i.parquet")
     pd.testing.assert_frame_equal(read_items(folder / "i.parquet"), items)
     items.to_csv(folder / "i.csv", index=False)
-    assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [[a, b.strip()] for a, b, _ in rows]
+    assert read_items(folder / "i.csv")[["title", "categories"]].to_numpy().tolist() == [
+        [a, b.strip()] for a, b, _ in rows
+    ]
 
 
 @pytest.mark.parametrize("column", [[1, "a"], [{}, {}], [1j, 2], [[1], 2], ["\ud800", "b"]])

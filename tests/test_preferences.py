@@ -37,6 +37,14 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
 # --- what may be stated ---
 
 
+def test_an_id_of_the_other_type_that_is_to_be_avoided_is_refused(small_config):
+    frame = planted(40, N_ITEMS, N_GROUPS, noise=0.1, seed=0)
+    model = recgan.train(frame.assign(item_id=frame["item_id"].astype(str)), config=small_config.changed(epochs=0))
+    with pytest.raises(DataError, match="avoid: 21 is neither a category nor an item"):
+        model.recommend(0, preferences={"avoid": [21]})
+    assert "21" not in model.recommend(0, N_ITEMS, preferences={"avoid": ["21"]})["item_id"].tolist()
+
+
 @pytest.mark.parametrize(
     ("bad", "told"),
     [

@@ -300,3 +300,44 @@ def test_popularity_is_corrected_only_where_it_can_be(model, interactions):
             model.recommend(6, popularity=bad)
     with pytest.raises(ConfigError, match="no correction for Popular"):
         recgan.baselines.Popular().fit(interactions).recommend(6, popularity=0.5)
+
+
+def test_an_item_that_a_history_repeats_counts_once_where_it_is_newest(model, tmp_path):
+    once, often = model.recommend(history=[4, 0, 1], n=9), model.recommend(history=[0, 4, 0, 0, 4, 0, 1], n=9)
+    pd.testing.assert_frame_equal(once, often)
+    frame = pd.DataFrame({"user_id": 500, "item_id": [0, 4, 0, 0, 4, 0, 1]})
+    frame.to_csv(tmp_path / "h.csv", index=False)
+    for histories in (frame, str(tmp_path / "h.csv")):
+        assert ids(model.recommend_batch(histories=histories, n=9)) == ids(once)
+
+
+def test_a_frame_with_users_says_whose_items_they_are(model):
+    first = {user: ids(model.recommend(user, 1))[0] for user in (1, 2)}
+    barred = pd.DataFrame({"user_id": [1, 3], "item_id": [first[2], first[2]]})
+    told = model.recommend_batch([1, 2], 60, exclude=barred)
+    same = model.recommend_batch([1, 2], 60, exclude={1: [first[2]], 3: [first[2]]})
+    pd.testing.assert_frame_equal(told, same)
+    assert first[2] in ids(told[told["user_id"] == 2])
+    assert first[2] not in ids(told[told["user_id"] == 1])
+    only = model.recommend_batch([1, 2], 2, items=pd.DataFrame({"user_id": pd.Categorical([1]), "item_id": [first[1]]}))
+    assert only["user_id"].value_counts().to_dict() == {2: 2, 1: 1}
+
+
+def test_dislikes_stay_when_a_history_is_given(interactions, small_config):
+    frame = interactions.assign(weight=1.0)
+    barred = sorted(set(range(3, 60)) - set(frame["item_id"][frame["user_id"] == 0]))[:2]
+    frame = pd.concat([frame, pd.DataFrame({"user_id": 0, "item_id": barred, "weight": -1.0})], ignore_index=True)
+    model = recgan.train(frame, config=small_config.changed(epochs=1, game_steps=0))
+    given = pd.DataFrame({"user_id": [0, 0, 700], "item_id": [1, 2, 1]})
+    for lists in (model.recommend(0, 60, history=[1, 2]), model.recommend_batch(histories=given, n=60)):
+        own = ids(lists[lists["user_id"] == 0])
+        assert len(own) == 56
+        assert not set(own) & {1, 2, *barred}
+    several = model.recommend_batch(histories=given, n=60)
+    assert set(barred) <= set(ids(several[several["user_id"] == 700]))
+    more = given.assign(weight=[1.0, -1.0, 1.0])
+    told = model.recommend_batch(histories=more, n=60, filter_seen=False)
+    assert not set(ids(told[told["user_id"] == 0])) & {2, *barred}
+    liked = model.recommend(0, 60, history=[1, barred[0]], filter_seen=False)
+    assert barred[0] in ids(liked)
+    assert barred[1] not in ids(liked)

@@ -14,7 +14,7 @@ from recgan.foreign import as_frame
 from recgan.items import read_users
 from recgan.preferences import Preferences
 from recgan.schema import ITEM, USER, require_columns, shown
-from recgan.serving import id_list
+from recgan.serving import id_list, lists_of
 from recgan.tables import Source, load_table, plain_ids, plain_numbers
 
 PLACE, PREFERENCE, VALUE = "place", "preference", "value"
@@ -43,18 +43,6 @@ def read_lists(source: Source, label: str) -> pd.DataFrame:
         checked[PLACE] = plain_numbers(frame[PLACE], problems)
     problems.raise_if_any()
     return pd.DataFrame(checked)
-
-
-def lists_of(frame: pd.DataFrame) -> Lists:
-    """Item ids for all users, or by user.
-
-    Example:
-        >>> lists_of(pd.DataFrame({"user_id": [7, 8, 7], "item_id": [1, 2, 3]}))
-        {7: [1, 3], 8: [2]}
-    """
-    if USER not in frame.columns:
-        return frame[ITEM].tolist()
-    return {user: some.tolist() for user, some in frame.groupby(USER, sort=False)[ITEM]}
 
 
 def pinned_of(frame: pd.DataFrame) -> Any:

@@ -17,13 +17,11 @@ from recgan.batch.formats import check_format
 from recgan.batch.inputs import all_ids, settled_lists, settled_preferences, settled_users
 from recgan.batch.job import KIND, GivenHistories, Job, columns_of, json_hash, table_hash
 from recgan.errors import ArtifactError, ConfigError, UnknownUserError
-from recgan.foreign import as_frame
-from recgan.interactions import read_interactions
 from recgan.ranking import Search
 from recgan.recommender import Recommender
 from recgan.remote import fetched, is_url, local_path
 from recgan.schema import ITEM, USER, WEIGHT, order_column
-from recgan.serving import id_series, refuse_repeats, unknown_users
+from recgan.serving import check_histories, id_series, refuse_repeats, unknown_users
 
 
 def prepare(
@@ -70,13 +68,11 @@ def prepare(
     if options["preferences"] is not None:
         stated = options["preferences"]
         recommender._stated(list(stated) if isinstance(stated, Mapping) else [None], stated)
-    histories = as_frame(histories)
-    if isinstance(histories, str | os.PathLike):
-        histories = read_interactions(histories)
+    histories = None if histories is None else check_histories(histories)
     recommender.recommend_batch([], n, histories=histories, **options)  # checks the arguments
     ids = _users(recommender, settled_users(users), histories)
     if options["on_unknown"] == "raise":
-        _refuse_unknown(recommender, ids, histories)
+        _refuse_unknown(recommender, ids, histories, options["preferences"])
     described: dict[str, Any] = {
         "kind": KIND,
         "model": model_hash,
@@ -151,12 +147,21 @@ def _users(model: Recommender, users: Any, histories: Any) -> pd.Series:
     return ids.rename(USER).reset_index(drop=True)
 
 
-def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame | None) -> None:
+def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame | None, stated: Any) -> None:
+    """Refuse users of whom nothing is known: no history in the catalogue, and no statement."""
     known = ids.isin(model.users)
     if histories is not None:
-        known |= ids.isin(histories[USER])
-    if not known.all():
-        raise UnknownUserError(unknown_users(ids[~known].tolist()))
+        there = histories[ITEM].isin(model.items)
+        known = known.mask(ids.isin(histories[USER]), ids.isin(histories[USER][there]))
+    unknown = ids[~known].tolist()
+    if unknown and isinstance(stated, Mapping):
+        asked = {user: stated[user] for user in unknown if user in stated}
+        told = dict(zip(asked, model._stated(list(asked), asked).told.tolist(), strict=True))
+        unknown = [user for user in unknown if not told.get(user)]
+    elif unknown and stated is not None and model._stated([None], stated).told.all():
+        unknown = []
+    if unknown:
+        raise UnknownUserError(unknown_users(unknown))
 
 
 def _arguments(n: Any, histories: pd.DataFrame | None, options: Mapping[str, Any]) -> dict[str, Any]:

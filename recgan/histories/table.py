@@ -209,6 +209,13 @@ class Histories:
         weights = None if self.weights is None else self.weights[kept]
         return Histories(offsets, self.items[kept], self.n_items, times, self.clock, weights)
 
+    def distinct(self) -> Histories:
+        """The same users with every item once, where it is newest."""
+        keys = self.pairs[::-1]
+        newest = np.zeros(len(keys), bool)
+        newest[len(keys) - 1 - np.unique(keys, return_index=True)[1]] = True
+        return self if newest.all() else self.part(newest)
+
     def strengthened(self, rule: Strength) -> Histories:
         """The same with strengths in the place of raw weights; without weights where the rule makes all alike."""
         if self.weights is None or not rule.power:

@@ -117,7 +117,7 @@ class Values:
 
     def at(self, step: int) -> np.ndarray:
         """Relevance, less what the dial and the rules cost at a place, (B, K) float64; overwritten by the next call."""
-        weight = self.weights[step]
+        weight = self.weights[step] if self.mix is None else self.weights[step] * self.mix.told
         value = (1.0 - weight) * self.merit
         if self.spice is not None:
             value += self.strengths[step] * self.spice.gains()

@@ -22,6 +22,8 @@ class Calibration:
     def __init__(self, histories: Histories, votes: np.ndarray, numbers: np.ndarray) -> None:
         taste = np.asarray(histories.matrix() @ votes)  # (B, N) x (N, Q) -> (B, Q)
         self.taste = taste / np.maximum(taste.sum(axis=1, keepdims=True), 1e-12)
+        self.told = self.taste.any(axis=1, keepdims=True)
+        """Whose taste is known, (B, 1) bool."""
         self.all_votes = votes
         self.votes = votes[numbers]  # (B, K, Q)
         self.cast = np.zeros((len(numbers), votes.shape[1]))

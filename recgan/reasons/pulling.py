@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recgan.histories import Histories
 from recgan.ranking import ABSENT, Query, Ranker
 from recgan.reasons import parts
 from recgan.reasons.judged import judged
@@ -59,7 +58,7 @@ def pulls(ranker: Ranker, query: Query, items: np.ndarray) -> Pulls:
         The pulls.
     """
     blocks, weights = ranker.blocks, ranker.blocks.weights
-    asked = parts.Asked.of(_distinct(query.histories), items, query.stated)
+    asked = parts.Asked.of(query.histories.distinct(), items, query.stated)
     found = {GENERATED: parts.generated(blocks, asked)}
     if blocks.dense is not None and weights.dense:
         found["dense"] = parts.dense(blocks.dense, weights.dense, asked)
@@ -120,11 +119,3 @@ def _first(found: Pulls, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.pad(numbers.transpose(0, 2, 1), lacking, constant_values=ABSENT), np.pad(
         shares.transpose(0, 2, 1), lacking
     )
-
-
-def _distinct(histories: Histories) -> Histories:
-    """The histories with every item once, where it is newest."""
-    keys = histories.pairs[::-1]
-    newest = np.zeros(len(keys), bool)
-    newest[len(keys) - 1 - np.unique(keys, return_index=True)[1]] = True
-    return histories if newest.all() else histories.part(newest)

@@ -72,6 +72,24 @@ def id_column(frame: pd.DataFrame, name: str) -> pd.Series:
     return frame[column]
 
 
+def by_user(ids: Any) -> Any:
+    """Item ids by user where a frame says whose they are; all else as it is."""
+    frame = as_frame(ids)
+    return lists_of(frame) if isinstance(frame, pd.DataFrame) and {USER, ITEM} <= set(frame.columns) else ids
+
+
+def lists_of(frame: pd.DataFrame) -> list[Any] | dict[Any, list[Any]]:
+    """Item ids for all users, or by user.
+
+    Example:
+        >>> lists_of(pd.DataFrame({"user_id": [7, 8, 7], "item_id": [1, 2, 3]}))
+        {7: [1, 3], 8: [2]}
+    """
+    if USER not in frame.columns:
+        return frame[ITEM].tolist()
+    return {user: some.tolist() for user, some in frame.groupby(decoded(frame[USER]), sort=False)[ITEM]}
+
+
 def id_list(ids: Any, name: str) -> list[Any]:
     """Ids as a list; a single value is refused."""
     _refuse_single(ids, name)

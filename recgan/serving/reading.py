@@ -17,7 +17,7 @@ from recgan.interactions import checked
 from recgan.preferences import Reader, Statement, of_users
 from recgan.ranking import Query
 from recgan.schema import ITEM, USER, Problems, refuse_other_keys, shown
-from recgan.serving.arguments import check_histories, id_list, id_series, refuse_repeats, unknown_users
+from recgan.serving.arguments import by_user, check_histories, id_list, id_series, refuse_repeats, unknown_users
 from recgan.serving.audience import Audience, concatenated, empty, with_empty
 from recgan.vocabulary import UNKNOWN, Vocabulary
 
@@ -66,6 +66,7 @@ class Reading:
         seen = audience.histories if filter_seen else self._nothing(audience)
         if audience.disliked is not None:
             seen = seen.joined(audience.disliked)
+        items, exclude = by_user(items), by_user(exclude)
         allowed, unlimited = (None, None) if items is None else self._allowed(audience, items)
         return Query(
             histories=audience.histories,
@@ -112,10 +113,12 @@ class Reading:
         ids = pd.Series([None], name=USER) if user_id is None else id_series([user_id], USER)
         given, disliked = self._read(rows, Vocabulary([0]))
         lost = _nothing_left(given, disliked) & (len(rows) > 0)
+        stored = self._known(ids) if user_id is not None and self._disliked is not None else None
+        disliked = _refused(given, disliked, None if stored is None else stored.disliked)
         return Audience(ids, self._users.numbers(ids), given, lost, disliked=disliked)
 
     def _given(self, users: Any, histories: Any) -> Audience:
-        """Some users; where the frame has rows of one, they replace what is stored."""
+        """Some users; where the frame has rows of one, they replace the stored history; stored dislikes stay."""
         frame = check_histories(histories)
         owners = Vocabulary(frame[USER].drop_duplicates(), USER) if len(frame) else Vocabulary([])
         ids = owners.all_ids if users is None else id_series(users, USER)
@@ -124,10 +127,8 @@ class Reading:
         source = np.where(place != UNKNOWN, place + len(ids), np.arange(len(ids)))
         given, refused = self._read(frame, owners)
         joined = concatenated(stored.histories, given).take(source)
-        disliked = None
-        if stored.disliked is not None or refused is not None:
-            parts = ((stored.disliked, stored.histories), (refused, given))
-            disliked = concatenated(*(empty(of) if one is None else one for one, of in parts)).take(source)
+        told = None if refused is None else concatenated(empty(stored.histories), refused).take(source)
+        disliked = _refused(joined, told, stored.disliked)
         lost = _nothing_left(given, refused)
         fallback = np.where(place == UNKNOWN, stored.fallback, np.append(lost, False)[place])
         return Audience(stored.ids, stored.numbers, joined, fallback, disliked=disliked)
@@ -148,7 +149,7 @@ class Reading:
                 stacklevel=5,
             )
         liked, disliked = tastes(frame, users, self._items)
-        return liked.strengthened(self._strength), disliked
+        return liked.distinct().strengthened(self._strength), disliked
 
     def _profiles_of(self, numbers: np.ndarray) -> np.ndarray:
         known = np.where(numbers == UNKNOWN, 0, numbers)
@@ -218,6 +219,15 @@ class Reading:
         if number == UNKNOWN:
             raise UnknownUserError(unknown_users([user_id]))
         return number
+
+
+def _refused(liked: Histories, *disliked: Histories | None) -> Histories | None:
+    """What some users dislike by several tables, but for what they like in their history by now."""
+    told = [one for one in disliked if one is not None]
+    if not told:
+        return None
+    together = told[0] if len(told) == 1 else told[0].joined(told[1])
+    return together.part(~np.isin(together.pairs, liked.pairs))
 
 
 def _nothing_left(liked: Histories, disliked: Histories | None) -> np.ndarray:
