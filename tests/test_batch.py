@@ -808,6 +808,23 @@ def test_a_job_may_search_approximately_and_says_how_near_it_came(large, tmp_pat
     assert (again.done, again.skipped, again.recall) == ((), (0, 1), result.recall)
 
 
+def test_an_index_that_items_have_left_is_that_of_all_workers(tmp_path):
+    frame, random = planted(n_users=200, n_items=3000, n_groups=20, noise=0.1, seed=0), np.random.default_rng(0)
+    whole = recgan.train(frame, config=recgan.Config(**QUICK))
+    gone = whole.items[random.permutation(len(whole.items))[:1000]]
+    changed, anew = (
+        whole.with_search("ivf", 0.05).remove_items(gone), whole.remove_items(gone).with_search("ivf", 0.05)
+    )  # fmt: skip
+    pairs = [random.choice(changed.items.to_numpy(), 2, replace=False) for _ in range(200)]
+    histories = pd.DataFrame({"user_id": np.repeat(np.arange(1000, 1200), 2), "item_id": np.concatenate(pairs)})
+    wanted = changed.recommend_batch(n=5, histories=histories)
+    wanted.attrs.clear()
+    assert not anew.recommend_batch(n=5, histories=histories)["item_id"].equals(wanted["item_id"])
+    for workers in (1, 2):
+        run(changed, tmp_path / str(workers), histories=histories, n=5, n_shards=2, workers=workers)
+        same_lists(read_batch(tmp_path / str(workers)), wanted)
+
+
 def test_auto_in_a_job_and_a_folder_that_holds_a_search(large, tmp_path):
     asked = {"n": 5, "n_shards": 2, "workers": 1}
     assert run(large, tmp_path / "auto", **asked, search="auto", search_memory=50).recall == 1.0  # few items

@@ -14,7 +14,7 @@ from typing import Any
 from recgan.batch.failure import Failure
 from recgan.batch.folders import Folder, LocalFolder
 from recgan.batch.job import Job, searching
-from recgan.batch.preparing import load_sealed
+from recgan.batch.preparing import load_sealed, seal_of
 from recgan.batch.shards import write_shard
 from recgan.errors import ArtifactError
 from recgan.ranking import Search
@@ -27,11 +27,13 @@ class Assignment:
 
     Args:
         model: path or URL of the model folder; every worker can read it.
+        seal: hash of the seal of that folder.
         folder: where the shards shall lie; every worker can write there.
         asked: the fields of the Job, without its model and the model's folder.
     """
 
     model: Path | str
+    seal: str
     folder: Folder
     asked: dict[str, Any]
 
@@ -41,7 +43,7 @@ class Assignment:
         Raises:
             ArtifactError: when the model folder no longer holds the model with which the job began.
         """
-        model = _model(self.model, self.asked["described"]["model"], self.asked["search"])
+        model = _model(self.model, self.seal, self.asked["search"])
         return Job(model, self.model, **self.asked)
 
     def attempt(self, shard: int) -> int | Failure:
@@ -72,13 +74,20 @@ def assigned(job: Job, folder: Folder) -> Iterator[Assignment]:
     try:
         if job.folder is None:
             with tempfile.TemporaryDirectory() as work:
-                job.model.with_search(None).save(Path(work) / "model")
+                _as_searched(job).save(Path(work) / "model")
+                seal = seal_of(Path(work) / "model")
                 model = folder.put(Path(work) / "model", name)
         else:
-            model = _linked(job.folder, folder, name)
-        yield Assignment(model, folder, asked)
+            model, seal = _linked(job.folder, folder, name), job.described["model"]
+        yield Assignment(model, seal, folder, asked)
     finally:
         folder.remove(name)
+
+
+def _as_searched(job: Job) -> Recommender:
+    """The model with the index that the job asks for where it has it: item changes leave another one than a new one."""
+    near = job.model._ranker.near
+    return job.model if near is not None and near.asked == job.search else job.model.with_search(None)
 
 
 def _linked(model: Path | str, folder: Folder, name: str) -> Path | str:

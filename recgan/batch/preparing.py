@@ -108,8 +108,8 @@ def load_sealed(folder: Path | str) -> tuple[Recommender, str]:
         ArtifactError: when it is missing, damaged or foreign, or was replaced while it was read.
     """
     with fetched(folder) as path:
-        seal, recommender = _seal(path), _load(path, folder)
-        if _seal(path) != seal:
+        seal, recommender = seal_of(path), _load(path, folder)
+        if seal_of(path) != seal:
             raise ArtifactError(f"{folder}: was replaced while it was read; try again")
         return recommender, seal
 
@@ -125,7 +125,7 @@ def _loaded(model: Any) -> tuple[Recommender, Path | str | None, str]:
     if isinstance(model, Recommender):
         with tempfile.TemporaryDirectory() as work:
             model.with_search(None).save(Path(work) / "model")  # what is searched how is the job's, not the model's
-            return model, None, _seal(Path(work) / "model")
+            return model, None, seal_of(Path(work) / "model")
     if not isinstance(model, str | os.PathLike):
         raise ConfigError(f"model: a Recommender or a model folder, not {type(model).__name__}")
     folder = str(model) if is_url(model) else local_path(model).absolute()
@@ -133,7 +133,8 @@ def _loaded(model: Any) -> tuple[Recommender, Path | str | None, str]:
     return recommender, folder, seal
 
 
-def _seal(folder: Path) -> str:
+def seal_of(folder: Path) -> str:
+    """SHA-256 of the seal of a model folder, "" where there is none."""
     seal = folder / SEAL
     return hashlib.sha256(seal.read_bytes()).hexdigest() if seal.is_file() else ""
 
