@@ -809,9 +809,9 @@ def test_a_job_may_search_approximately_and_says_how_near_it_came(large, tmp_pat
 
 
 def test_an_index_that_items_have_left_is_that_of_all_workers(tmp_path):
-    frame, random = planted(n_users=200, n_items=3000, n_groups=20, noise=0.1, seed=0), np.random.default_rng(0)
+    frame, random = planted(n_users=100, n_items=2000, n_groups=20, noise=0.1, seed=0), np.random.default_rng(0)
     whole = recgan.train(frame, config=recgan.Config(**QUICK))
-    gone = whole.items[random.permutation(len(whole.items))[:1000]]
+    gone = whole.items[random.permutation(len(whole.items))[:700]]
     changed, anew = (
         whole.with_search("ivf", 0.05).remove_items(gone), whole.remove_items(gone).with_search("ivf", 0.05)
     )  # fmt: skip
