@@ -319,7 +319,7 @@ def test_an_error_that_cannot_be_sent_is_told_in_words():
 
 
 def test_a_shard_that_cannot_be_made_is_a_failure_with_its_reason(folder, tmp_path):
-    assignment = Assignment(folder, LocalFolder(tmp_path), {"described": {"model": "another"}, "search": None})
+    assignment = Assignment(folder, "another", LocalFolder(tmp_path), {"search": None})
     failure = assignment.attempt(0)
     assert failure.kind is ArtifactError
     assert "holds another model than when the job began" in str(failure.error())

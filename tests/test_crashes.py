@@ -19,7 +19,7 @@ from recgan.errors import ArtifactError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 SCRIPT = Path(__file__).parent / "crashes.py"
-KILLS = pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])
+KILLS = pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.long)])
 
 
 def account(what: str, folder: Path, root: Path, kills: int) -> dict:

@@ -31,7 +31,7 @@ def blocks(model):
 
 
 def test_the_curve_of_the_game_holds_the_measurements(interactions, small_config):
-    config = small_config.changed(game_steps=40, epochs=3)
+    config = small_config.changed(game_steps=80, epochs=3)
     info = recgan.train(interactions, config=config).info()
     game = info["game"]
     assert set(game["start"]) == MEASURED

@@ -274,7 +274,11 @@ def test_realism_is_told_with_pictures(model, tmp_path, whole):
     page = whole
     game = model.info()["game"]
     assert "Generated against real slates" in page.words
-    for text in ("before the game", "epoch 1", f"{game['curve'][-1]['energy_distance']:.4f}"):
+    for text in (
+        "before the game",
+        f"epoch {game['pictures'][-1]['epoch']}",
+        f"{game['curve'][-1]['energy_distance']:.4f}",
+    ):
         assert text in page.words
     old = {name: value for name, value in game.items() if name not in ("start", "pictures")}
     page = Page(write_report(renamed(model, model.item_table, game=old), tmp_path / "old.html"))

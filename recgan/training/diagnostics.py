@@ -19,8 +19,9 @@ from recgan.training.scoring import WHOLE
 from recgan.training.validation import Validation
 
 MOST_USERS = 256
-TIMES = 4
-"""Epochs of a game in which it is measured, the last one among them: the classifiers are fitted afresh each time."""
+TIMES, APART = 4, 20
+"""Most epochs of a game in which it is measured, the last one among them, and so many steps for each: the classifiers
+are fitted afresh every time."""
 NOISE_USERS, NOISE_DRAWS = 64, 4
 DOTS = 60
 """Points of the picture, real and generated ones each."""
@@ -96,7 +97,8 @@ class Diagnostics:
         self.blocks = blocks
         self.seed = config.seed
         self.cases = Cases.of(blocks, validation, config.slate_size, config.seed)
-        self.epochs = set(np.linspace(1, epochs, min(TIMES, epochs)).round().astype(int).tolist())
+        times = max(1, min(TIMES, epochs, config.game_steps // APART))
+        self.epochs = set(np.linspace(epochs, 1, times).round().astype(int).tolist())
         self.pictures: list[dict[str, Any]] = []
 
     def start(self) -> Values:
