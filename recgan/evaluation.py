@@ -199,7 +199,7 @@ def _read(source: Source, name: str, label: str) -> pd.DataFrame:
     problems.raise_if_any()
     table = pd.DataFrame(checked)
     liked = by_taste(table)[0] if name != RECS else table
-    if name == TRUTH and liked.empty and not table.empty:
+    if liked.empty and not table.empty:
         raise DataError(f"{name}: no row has a weight above 0, so nothing is relevant")
     return liked
 
