@@ -128,7 +128,7 @@ def updated(parts: Parts, source: Source, config: Config) -> Parts:
         problems.add(f"item {first} is not in the catalogue: use add_items", np.flatnonzero(unknown))
     new = numbers >= tower.learned
     merged = _changed(parts.item_table, table[~unknown], numbers[~unknown])
-    for name in merged.columns:
+    for name in merged.columns.intersection(table.columns):
         check_kept(merged[name], problems)
     _check_content(tower, merged.iloc[numbers[new]].reset_index(drop=True), problems)
     parts = replace(parts, item_table=merged)

@@ -271,7 +271,7 @@ class _Board:
         from scipy.sparse import csr_array
 
         lists = self.tables[ITEMS][CATEGORIES].str.split(CATEGORY_SEPARATOR, regex=False)
-        names = lists.set_axis(self.items[ITEMS]).explode().str.strip()
+        names = lists.set_axis(self.items[ITEMS]).explode()
         names = names[names != ""]
         numbers, distinct = pd.factorize(names)
         flags = csr_array((np.ones(len(names)), (names.index, numbers)), shape=(self.n_items, len(distinct)))

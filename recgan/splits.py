@@ -88,7 +88,7 @@ def split_users(
     part[eligible[:n_test]] = 2
     part[eligible[n_test : n_test + n_validation]] = 1
     kept = np.clip(_rounded(history * counts), 1, counts - 1)[users]
-    shown = ~liked | (_random_ranks(frame, users, liked, rng) < kept)
+    shown = ~liked | (_random_ranks(frame, users, counts, liked, rng) < kept)
     held = part[users]
     validation = Holdout(_rows(frame, (held == 1) & shown), _rows(frame, (held == 1) & ~shown))
     test = Holdout(_rows(frame, (held == 2) & shown), _rows(frame, (held == 2) & ~shown))
@@ -122,7 +122,7 @@ def split_leave_last(interactions: Source) -> Split:
     users, counts = _user_numbers(frame, liked)
     if counts.max() < 3:
         raise DataError("interactions: no user has three items, so nothing can be held out")
-    from_end = _liked_later(users, liked, np.lexsort((time, users)))
+    from_end = counts[users] - liked - _liked_before(users, counts, liked, np.lexsort((time, users)))
     held = counts[users] >= 3
     return Split(
         _rows(frame, ~held | (from_end >= 2)),
@@ -206,11 +206,11 @@ def split_ratio(interactions: Source, test: float = 0.2, validation: float | Non
     frame = _table(interactions)
     liked = _liked(frame)
     users, counts = _user_numbers(frame, liked)
-    n_test = np.clip(_rounded(test * counts), 0, np.maximum(counts - 1, 0))
+    n_test = np.minimum(_rounded(test * counts), np.maximum(counts - 1, 0))
     n_validation = np.minimum(_rounded(validation * (counts - n_test)), np.maximum(counts - n_test - 1, 0))
     if not n_test.any() or not n_validation.any():
         raise DataError("interactions: no user has enough items to hold out a test and a validation part")
-    ranks = _random_ranks(frame, users, liked, rng)
+    ranks = _random_ranks(frame, users, counts, liked, rng)
     part = np.where(ranks < n_test[users], 2, np.where(ranks < (n_test + n_validation)[users], 1, 0))
     part[~liked] = 0
     every = np.ones(len(frame), bool)
@@ -278,27 +278,22 @@ def _held_out_numbers(counts: np.ndarray, n_test: int | None, n_validation: int 
     return n_test, n_validation
 
 
-def _liked_before(users: np.ndarray, liked: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _liked_before(users: np.ndarray, counts: np.ndarray, liked: np.ndarray, order: np.ndarray) -> np.ndarray:
     """How many liked rows of its user stand before each row, when `order` sorts by user and then as wanted."""
-    counts = np.bincount(users[liked], minlength=users.max() + 1)
     starts = np.cumsum(counts) - counts
     before = np.empty(len(users), np.int64)
     before[order] = np.cumsum(liked[order]) - liked[order] - starts[users[order]]
     return before
 
 
-def _liked_later(users: np.ndarray, liked: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """How many liked rows of its user stand behind each row, likewise."""
-    counts = np.bincount(users[liked], minlength=users.max() + 1)
-    return np.asarray(counts[users] - liked - _liked_before(users, liked, order))
-
-
-def _random_ranks(frame: pd.DataFrame, users: np.ndarray, liked: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _random_ranks(
+    frame: pd.DataFrame, users: np.ndarray, counts: np.ndarray, liked: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     items, _ = pd.factorize(frame[ITEM], sort=True)
     order = np.lexsort((items, users))
     noise = np.zeros(len(frame))
     noise[order[liked[order]]] = rng.random(int(liked.sum()))
-    return _liked_before(users, liked, np.lexsort((noise, users)))
+    return _liked_before(users, counts, liked, np.lexsort((noise, users)))
 
 
 def _rows(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:

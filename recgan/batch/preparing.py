@@ -155,12 +155,9 @@ def _refuse_unknown(model: Recommender, ids: pd.Series, histories: pd.DataFrame 
         there = histories[ITEM].isin(model.items)
         known = known.mask(ids.isin(histories[USER]), ids.isin(histories[USER][there]))
     unknown = ids[~known].tolist()
-    if unknown and isinstance(stated, Mapping):
-        asked = {user: stated[user] for user in unknown if user in stated}
-        told = dict(zip(asked, model._stated(list(asked), asked).told.tolist(), strict=True))
-        unknown = [user for user in unknown if not told.get(user)]
-    elif unknown and stated is not None and model._stated([None], stated).told.all():
-        unknown = []
+    if unknown and stated is not None:
+        told = model._stated(unknown, stated).told.tolist()
+        unknown = [user for user, something in zip(unknown, told, strict=True) if not something]
     if unknown:
         raise UnknownUserError(unknown_users(unknown))
 

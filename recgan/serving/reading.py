@@ -111,11 +111,11 @@ class Reading:
         else:
             rows = checked(pd.DataFrame({USER: 0, ITEM: id_series(history, ITEM)}), Problems("histories"))
         ids = pd.Series([None], name=USER) if user_id is None else id_series([user_id], USER)
+        numbers = self._users.numbers(ids)
         given, disliked = self._read(rows, Vocabulary([0]))
         lost = _nothing_left(given, disliked) & (len(rows) > 0)
-        stored = self._known(ids) if user_id is not None and self._disliked is not None else None
-        disliked = _refused(given, disliked, None if stored is None else stored.disliked)
-        return Audience(ids, self._users.numbers(ids), given, lost, disliked=disliked)
+        stored = None if self._disliked is None else self._stored(ids, numbers).disliked
+        return Audience(ids, numbers, given, lost, disliked=_refused(given, disliked, stored))
 
     def _given(self, users: Any, histories: Any) -> Audience:
         """Some users; where the frame has rows of one, they replace the stored history; stored dislikes stay."""

@@ -132,7 +132,7 @@ def _told(model: Any) -> dict[str, Any]:
     if not isinstance(model, recgan.Recommender):
         return {}
     info = model.info()
-    kept = ("ablation", "weights", "alarms", "encoder", "seconds", "stage_seconds", "ranking", "game", "config")
+    kept = ("ablation", "weights", "alarms", "encoder", "seconds", "stage_seconds", "ranking", "config")
     told = {name: info[name] for name in kept if name in info}
     told["game"] = {name: value for name, value in info["game"].items() if name != "pictures"}
     return {"info": told}
