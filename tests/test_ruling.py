@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -92,7 +92,8 @@ class Oracle:
         head, dial, rules = self.relevance[: self.n_head], Dial().turned(self.query.explore), self.query.rules
         spread = (head.std() if len(head) else 0.0) or 1.0
         strength = dial.strengths(self.n)[place]
-        weight = dial.calibrations(rules.calibration, self.n)[place]
+        told = self.blocks.votes[self.query.histories.of(0)].any()
+        weight = dial.calibrations(rules.calibration, self.n)[place] if told else 0.0
         values = {}
         for k, item in enumerate(self.ranked):
             if k >= self.n_head:
@@ -169,6 +170,8 @@ def random_pins(random: np.random.Generator, query: Query) -> Pins:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
+@example(66)
+@example(4271)
 def test_lists_equal_those_of_a_plain_search(seed):
     random = np.random.default_rng(seed)
     explore, calibration = random.choice([0.0, 0.0, 0.6]), random.choice([0.0, 0.0, 0.4])

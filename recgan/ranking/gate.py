@@ -103,10 +103,13 @@ class Gate:
     def add(self, columns: np.ndarray, there: np.ndarray) -> None:
         """Put a candidate (B,) into every list where one is left, (B,) bool."""
         rows = np.arange(len(columns))
-        pinned = columns >= self._first_pin
+        pinned, members = columns >= self._first_pin, self._classes.members[self._items[rows, columns]]
+        ahead = np.flatnonzero(there & pinned)
+        ahead = ahead[self._places[ahead, self._next[ahead]] >= self._n]
+        self._beyond[ahead] -= members[ahead]
         self.chosen += there
         self._next += there & pinned
-        self._held += self._classes.members[self._items[rows, columns]] & (there & ~pinned)[:, None]
+        self._held += members & (there & ~pinned)[:, None]
 
     def _forced(self, step: int) -> np.ndarray:
         """Whose minima need every place that is left, (B,) bool."""
