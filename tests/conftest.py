@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 
@@ -11,8 +12,10 @@ from planted import planted
 
 import recgan
 
-settings.register_profile("recgan", deadline=None)  # how long an example takes depends on what else the machine does
-settings.load_profile("recgan")
+# How long an example takes depends on what else the machine does; HYPOTHESIS=search looks for other examples every time.
+settings.register_profile("recgan", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS", "recgan"))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored, by what the tests start too
 
