@@ -12,7 +12,7 @@ from planted import planted
 
 import recgan
 
-# How long an example takes depends on what else the machine does; HYPOTHESIS=search looks for other examples every time.
+# How long an example takes depends on what else the machine does. HYPOTHESIS=search looks for other ones every time.
 settings.register_profile("recgan", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS", "recgan"))

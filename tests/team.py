@@ -5,12 +5,14 @@ With the case "killed", process 1 dies at the end of its second epoch, for as lo
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from planted import planted
 
 import recgan
@@ -26,18 +28,23 @@ CASES = {
     "rows": {"encoder": "bag", "full_softmax_items": 1, "n_negatives": 3},
     "sample": {"encoder": "bag", "full_softmax_items": 1, "n_negatives": 20},
     "sequence": {"encoder": "sequence"},
-    "killed": {"encoder": "bag"},
+    "thinned": {"encoder": "bag", "dropout": 0.4, "seed": 2},
+    "killed": {"encoder": "bag", "dropout": 0.4, "seed": 2},
 }
 
 
 def trained(case: str, out: Path) -> dict[str, object]:
     """The curve of a small training, and what the model lists."""
     frame = planted(n_users=101, n_items=60, n_groups=4, noise=0.1, seed=0, ordered=case == "sequence")
+    items = pd.DataFrame({"item_id": range(60), "categories": [f"a{i % 4}|b{i % 7}" for i in range(60)]})
     kept = {"checkpoint_dir": str(out / "kept")} if case == "killed" else {}
-    model = recgan.train(frame, config=recgan.Config(**SMALL, **CASES[case], precision="float32", **kept))
-    digest = [float(np.abs(value.numpy()).sum()) for value in model._blocks.generator.state_dict().values()]
+    config = recgan.Config(**(SMALL | CASES[case] | kept), precision="float32")
+    model = recgan.train(frame, None if case == "bag" else items, config=config)
+    state = model._blocks.generator.state_dict().values()
+    digest = [float(np.abs(value.numpy()).sum()) for value in state]
+    bits = [hashlib.sha256(value.numpy().tobytes()).hexdigest() for value in state]
     lists = model.recommend_batch(n=5)["item_id"].tolist()
-    return {"curve": model.info()["ranking"]["curve"], "weights": digest, "lists": lists}
+    return {"curve": model.info()["ranking"]["curve"], "weights": digest, "bits": bits, "lists": lists}
 
 
 class Dying(Watch):

@@ -26,6 +26,9 @@ def frame():
     return planted(n_users=80, n_items=40, n_groups=4, noise=0.1, seed=1, ordered=True)
 
 
+ITEMS = pd.DataFrame({"item_id": range(40), "categories": ["|".join({f"a{i % 4}", f"b{i % 7}"}) for i in range(40)]})
+
+
 def config(small_config, folder=None, **changed):
     place = None if folder is None else str(folder)
     return small_config.changed(**{"epochs": 3, "game_steps": 6, "checkpoint_dir": place, **changed})
@@ -49,7 +52,7 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(
     sampled = {"full_softmax_items": 1, "n_negatives": 2} if rows else {}
     monkeypatch.setattr(phases, "EARLY", float(again))
     monkeypatch.setattr("recgan.training.plan.FREQUENT", 1e9)
-    whole = recgan.train(frame, config=config(small_config, encoder=encoder, **sampled))
+    whole = recgan.train(frame, ITEMS, config=config(small_config, encoder=encoder, **sampled))
     settings, deaths = config(small_config, tmp_path / "kept", encoder=encoder, **sampled), 0
     keep = Keeper.on_train_epoch_end
 
@@ -62,7 +65,7 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(
         while True:
             torch.manual_seed(deaths)
             try:
-                found = recgan.train(frame, config=settings)
+                found = recgan.train(frame, ITEMS, config=settings)
                 break
             except Died:
                 deaths += 1
@@ -70,7 +73,7 @@ def test_a_training_that_dies_after_every_epoch_ends_the_same_to_the_bit(
     same(found, whole)
     kept = ["game", "ranking", *["ranking again"] * again, "refit"]
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == kept
-    same(recgan.train(frame, config=settings.changed(progress=True, log_dir=str(tmp_path / "logs"))), whole)
+    same(recgan.train(frame, ITEMS, config=settings.changed(progress=True, log_dir=str(tmp_path / "logs"))), whole)
 
 
 @pytest.mark.parametrize("rows", [False, True])
@@ -81,7 +84,7 @@ def test_a_training_that_dies_within_its_epochs_ends_the_same_to_the_bit(
     sampled = {"full_softmax_items": 1, "n_negatives": 2} if rows else {}
     monkeypatch.setattr(module, "EVERY", 2)
     monkeypatch.setattr(batches, "TOKENS", 96)
-    whole = recgan.train(frame, config=config(small_config, encoder=encoder, batch_size=10, **sampled))
+    whole = recgan.train(frame, ITEMS, config=config(small_config, encoder=encoder, batch_size=10, **sampled))
     settings = config(small_config, tmp_path / "kept", encoder=encoder, batch_size=10, **sampled)
     keep, deaths = Keeper._keep, []
 
@@ -96,7 +99,7 @@ def test_a_training_that_dies_within_its_epochs_ends_the_same_to_the_bit(
         while True:
             torch.manual_seed(len(deaths))
             try:
-                found = recgan.train(frame, config=settings)
+                found = recgan.train(frame, ITEMS, config=settings)
                 break
             except Died:
                 pass

@@ -6,7 +6,9 @@ import torch
 from recgan.config import Config
 from recgan.networks import BagEncoder, Discriminator, Generator, SequenceEncoder, build_generator
 from recgan.networks.discriminator import build_discriminator
-from recgan.networks.layers import unit
+from recgan.networks.layers import FASTER, unit
+from recgan.training.fitting import served_copy
+from recgan.training.softmax import sharing
 
 N, D, Z = 30, 16, 4
 
@@ -192,3 +194,40 @@ def test_a_discriminator_is_built_as_wide_as_its_weights(head):
     read = build_discriminator(Config(hidden_dim=32), made.state_dict())
     features = torch.randn(2, 3, 5)
     torch.testing.assert_close(read(features), made(features))
+
+
+def shared_out(some: Generator, categories: torch.Tensor) -> None:
+    """Items that have something in common, of any size."""
+    some.share(categories)
+    for one in sharing(some).values():
+        torch.nn.init.normal_(one.vectors, std=0.1)
+
+
+def test_items_share_what_their_categories_say(some):
+    torch.manual_seed(2)
+    categories = torch.rand(len(some.vectors), 5) * (torch.rand(len(some.vectors), 5) < 0.5)
+    categories[3] = 0
+    items, mask = torch.tensor([[1, 2], [4, 0]]), torch.tensor([[True, True], [True, False]])
+    own, before = some.vectors.clone(), (some.item_vectors(), some(items, mask))
+    some.share(categories)
+    torch.testing.assert_close((some.item_vectors(), some(items, mask)), before)
+    shared_out(some, categories)
+    torch.testing.assert_close(some.table, own + FASTER * categories @ some.shared.vectors)
+    torch.testing.assert_close(some.table[3], own[3])
+    assert not torch.allclose(some(items, mask), before[1])
+    if some.encoder.kind == "bag":
+        shared = FASTER * categories @ some.encoder.shared.vectors
+        torch.testing.assert_close(some.encoder.table, some.encoder.embeddings + shared)
+
+
+def test_a_served_generator_has_in_its_vectors_what_items_share(some):
+    torch.manual_seed(3)
+    shared_out(some, torch.rand(len(some.vectors), 5))
+    served = served_copy(some, some.state_dict())
+    assert not sharing(served)
+    assert not [name for name in served.state_dict() if "shared" in name]
+    items, mask = torch.tensor([[1, 2], [4, 0]]), torch.tensor([[True, True], [True, False]])
+    torch.testing.assert_close(served.item_vectors(), some.item_vectors())
+    torch.testing.assert_close(served(items, mask), some(items, mask))
+    again = served_copy(some, served.state_dict(), ())
+    torch.testing.assert_close(again.item_vectors(), served.item_vectors(), rtol=0, atol=0)

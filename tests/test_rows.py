@@ -7,6 +7,7 @@ from test_training import N, batch_of, histories, module  # noqa: F401
 
 from recgan import losses
 from recgan.training.rows import PORTION, RowAdam, RowAverage, Rows
+from recgan.training.softmax import sharing
 from recgan.training.team import Team
 
 SETTINGS = {"full_softmax_items": 1, "n_negatives": 2}
@@ -69,9 +70,14 @@ def test_an_average_of_rows_is_the_average_of_every_step(n_rows):
 
 @pytest.mark.parametrize("encoder", ["bag", "sequence"])
 @pytest.mark.parametrize("known", [True, False])
-def test_loss_and_gradients_by_rows_are_those_of_the_whole_tables(histories, encoder, known):  # noqa: F811
+@pytest.mark.parametrize("shared", [True, False])
+def test_loss_and_gradients_by_rows_are_those_of_the_whole_tables(histories, encoder, known, shared):  # noqa: F811
     some, batch = module(encoder, game=False, **SETTINGS), batch_of(histories, encoder, game=False)
     some.generator.eval()
+    if shared:
+        some.generator.share(torch.rand(N, 5) * (torch.rand(N, 5) < 0.4))
+        for one in sharing(some.generator).values():
+            torch.nn.init.normal_(one.vectors)
     if not known and encoder == "bag":
         batch["mask"] = torch.zeros_like(batch["mask"])
     pool = torch.tensor([3, 17, 3, 39])

@@ -45,7 +45,12 @@ def both(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "killed"])
+def test_processes_that_thin_out_each_for_itself_have_the_same_model(both):
+    """The game draws what is random after the ranking phase: it is the same where all have drawn as much before."""
+    assert both[0]["thinned"] == both[1]["thinned"]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ("killed", "thinned")])
 def test_two_processes_learn_what_one_does(both, case, tmp_path):
     assert both[0][case] == both[1][case]
     alone = trained(case, tmp_path)
@@ -59,7 +64,7 @@ def test_two_processes_learn_what_one_does(both, case, tmp_path):
     assert same > 0.98
 
 
-def test_after_a_lost_process_the_others_stop_and_the_next_run_goes_on(tmp_path):
+def test_after_a_lost_process_the_others_stop_and_the_next_run_goes_on(tmp_path, both):
     broken, found = launched(tmp_path, ["killed"])
     assert broken.returncode != 0
     assert not found
@@ -67,12 +72,8 @@ def test_after_a_lost_process_the_others_stop_and_the_next_run_goes_on(tmp_path)
     (tmp_path / "again").touch()
     ran, found = launched(tmp_path, ["killed"])
     assert ran.returncode == 0, ran.stderr[-3000:]
-    whole = trained("bag", tmp_path)
-    np.testing.assert_allclose(
-        [point["ranking"] for point in found[0]["killed"]["curve"]], [point["ranking"] for point in whole["curve"]],
-        atol=1e-4,
-    )  # fmt: skip
     assert found[0] == found[1]
+    assert found[0]["killed"] == both[0]["thinned"]
 
 
 def test_on_the_command_line_the_first_process_writes(tmp_path):

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from recgan.config import Config
 from recgan.networks.encoders import BagEncoder, SequenceEncoder
-from recgan.networks.layers import unit, zero_last
+from recgan.networks.layers import Shared, unit, zero_last
 
 
 class Generator(nn.Module):
@@ -41,6 +41,7 @@ class Generator(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.vectors = nn.Parameter(vectors.clone())
+        self.shared: Shared | None = None
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.mean = nn.Linear(condition_dim, vectors.shape[1])
         if condition_dim == vectors.shape[1] and not self.mean.weight.is_meta:
@@ -57,9 +58,20 @@ class Generator(nn.Module):
         """Factor of the cosine logits, a scalar kept below 50."""
         return self.log_scale.exp().clamp(max=50.0)
 
+    @property
+    def table(self) -> Tensor:
+        """Item vectors of any length, (N, D) float32: an item's own and, in training, what its categories share."""
+        return self.vectors if self.shared is None else self.vectors + self.shared()
+
+    def share(self, categories: Tensor) -> None:
+        """Let items of a category, (N, Q) float32, have something in common in what is read of them and looked for."""
+        self.shared = Shared(categories, self.vectors.shape[1])
+        if isinstance(self.encoder, BagEncoder):
+            self.encoder.shared = Shared(categories, self.encoder.embeddings.shape[1])
+
     def item_vectors(self) -> Tensor:
         """Unit item vectors, (N, D) float32."""
-        return unit(self.vectors)
+        return unit(self.table)
 
     def centred_vectors(self) -> Tensor:
         """Unit item vectors after their mean is taken out, (N, D) float32: what items have in common tells nothing."""
@@ -69,14 +81,14 @@ class Generator(nn.Module):
     def condition(self, items: Tensor, mask: Tensor) -> Tensor:
         """Condition of every user: item numbers (B, L) int64, mask (B, L) bool -> (B, C) float32."""
         if isinstance(self.encoder, SequenceEncoder):
-            return self.encoder(functional.embedding(items, self.vectors), mask)  # type: ignore[no-any-return]
+            return self.encoder(functional.embedding(items, self.table), mask)  # type: ignore[no-any-return]
         return self.encoder(items, mask)  # type: ignore[no-any-return]
 
     def states(self, items: Tensor) -> Tensor:
         """Condition after every prefix of a sequence: (B, L) int64 -> (B, L + 1, C) float32."""
         if not isinstance(self.encoder, SequenceEncoder):
             raise TypeError("only a sequence has states")
-        return self.encoder.states(functional.embedding(items, self.vectors))
+        return self.encoder.states(functional.embedding(items, self.table))
 
     def wanted(self, condition: Tensor, noise: Tensor | None = None) -> Tensor:
         """Wanted item vectors, scaled so that their inner products with the item vectors are the logits.

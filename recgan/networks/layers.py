@@ -39,6 +39,38 @@ class Block(nn.Module):
         return refined
 
 
+FASTER = 8.0
+"""So many times as fast what items share moves as what each has of its own."""
+
+
+class Shared(nn.Module):
+    """What items of a category have in common: of every item, its categories' vectors summed up by their shares in it.
+
+    Args:
+        categories: shares of the categories, (N, Q) float32, nought where an item does not have one.
+        width: length of the vectors, D; all of them begin as zeros.
+    """
+
+    def __init__(self, categories: Tensor, width: int) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.zeros(categories.shape[1], width))
+        most = int((categories != 0).sum(1).max())
+        shares, labels = categories.topk(most, dim=1)
+        self.labels: Tensor
+        self.shares: Tensor
+        self.register_buffer("labels", labels, persistent=False)
+        self.register_buffer("shares", FASTER * shares, persistent=False)
+
+    def forward(self) -> Tensor:
+        """Of every item, (N, D) float32."""
+        return self.of(self.vectors)
+
+    def of(self, vectors: Tensor) -> Tensor:
+        """The same of other vectors of the categories, (Q, D) float32."""
+        labels, shares = self.labels.to(vectors.device), self.shares.to(vectors.device)
+        return functional.embedding_bag(labels, vectors, per_sample_weights=shares, mode="sum")
+
+
 class Dropout(nn.Module):
     """Dropout in steps of 1/256, from one random byte a value: many times faster on a processor than torch's own.
 

@@ -27,6 +27,7 @@ from recgan.training.batches import Batch, SequenceBatches, SplitBatches
 from recgan.training.checkpoints import Checkpoints, Keeper
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
+from recgan.training.softmax import SHARED, sharing
 
 LATELY, PLATEAU, PLATEAU_USERS = 5, 0.02, 600
 """The last measurements after the best one are on a plateau where their mean is this much lower, by so many users."""
@@ -153,7 +154,7 @@ class Watch(Notes):
 
 
 def served_copy(generator: Generator, state: State, copied: Collection[str] | None = None) -> Generator:
-    """A generator like another on the CPU with other weights, in evaluation mode.
+    """A generator like another on the CPU with other weights, in evaluation mode; what items share is in their vectors.
 
     Args:
         generator: stays as it is.
@@ -162,10 +163,14 @@ def served_copy(generator: Generator, state: State, copied: Collection[str] | No
     """
     copied = state.keys() if copied is None else copied
     others = {name: value.detach().to("cpu", copy=name in copied) for name, value in state.items()}
-    known: dict[int, Any] = {
-        id(value): torch.nn.Parameter(others[name]) for name, value in generator.named_parameters()
-    }
-    known |= {id(value): others[name] for name, value in generator.named_buffers()}
+    known: dict[int, Any] = {}
+    for place, shared in sharing(generator).items():
+        known[id(shared)] = None
+        vectors, table = others.pop(f"{place}.vectors", None), SHARED[place]
+        if vectors is not None:
+            others[table] = others[table] + shared.of(vectors)
+    own = [(name, value) for name, value in generator.named_parameters() if name in others]
+    known |= {id(value): torch.nn.Parameter(others[name]) for name, value in own}
     return copy.deepcopy(generator, known).eval().requires_grad_(False)
 
 
@@ -201,6 +206,8 @@ def run_phase(
     """
     keeper = None if checkpoints is None else Keeper(checkpoints, name, module, batches, notes, epochs)
     over = keeper is not None and keeper.resume()
+    if keeper is not None:
+        module.together.meet()  # so that none is read that the first process replaces
     finished = True
     if not over and module.epoch < epochs:
         callbacks: list[pl.Callback] = [one for one in (Deadline(), notes, keeper) if one is not None]
@@ -208,7 +215,7 @@ def run_phase(
             trainer = pl.Trainer(
                 max_epochs=epochs - module.epoch,
                 accelerator=config.accelerator,
-                devices=module.team.devices,
+                devices=module.together.devices,
                 logger=_loggers(config, name),
                 callbacks=callbacks,
                 limit_train_batches=most_batches,

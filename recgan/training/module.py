@@ -52,7 +52,8 @@ class ConditionalGAN(pl.LightningModule):
         seconds: the decay ends after this time where that comes first; None for no limit.
         trend: log popularity at the moments that batches name, (M, N), which is added to the logits so that the
             generator learns what popularity does not tell; None for none.
-        team: the processes that rank together; None for this one alone. In the game each plays for itself, and alike.
+        team: the processes that rank together; None for this one alone. In the game each plays for itself, and alike,
+            by one clock.
     """
 
     def __init__(
@@ -83,7 +84,9 @@ class ConditionalGAN(pl.LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.seconds = seconds
-        self.team = team if ranks and team is not None else Team()
+        self.together = team or Team()
+        self.team = self.together if ranks else Team()
+        """Whose gradients are added up."""
         mixed = config.precision == "auto"
         self.ranking = RankingLoss(self.generator, full_softmax, config.n_negatives, trend, mixed)
         self.began: float | None = None
@@ -163,6 +166,8 @@ class ConditionalGAN(pl.LightningModule):
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         own, rest = optimizers[: 1 + self.by_rows], optimizers[1 + self.by_rows :]
+        if self.phase == "game" and self.seconds:
+            self._share_clock(batch["items"].device)
         found = self.game_losses(batch, *rest) if self.phase == "game" else {"ranking": self.ranking_loss(batch)}
         weights = {"adversarial": self.config.adversarial_weight}
         parts = [weights.get(name, 1.0) * loss for name, loss in found.items() if name != "discriminator"]
@@ -176,7 +181,7 @@ class ConditionalGAN(pl.LightningModule):
 
     def progress(self) -> float:
         """Share of the planned steps, or of the time, that is behind, in [0, 1]."""
-        if self.team.size == 1:
+        if self.together.size == 1:
             self.spent = self._clock()
         spent = self.spent / self.seconds if self.seconds else 0.0
         return min(1.0, max(self.steps / self.n_steps, spent))
@@ -197,10 +202,12 @@ class ConditionalGAN(pl.LightningModule):
         luck = torch.Generator().manual_seed((self.config.seed << 30) + self.steps)  # the same in all processes
         pool = self.ranking.negatives(batch["items"].device, luck)
         if self.by_rows and pool is not None:
-            loss, self.rows = self.ranking.by_rows(batch, pool, self.team)
+            with self.team.own_luck(self.config.seed, self.steps):
+                loss, self.rows = self.ranking.by_rows(batch, pool, self.team)
             return loss
         part, share = self.team.part(batch)
-        return share * self.ranking(part, pool)  # type: ignore[no-any-return]
+        with self.team.own_luck(self.config.seed, self.steps):
+            return share * self.ranking(part, pool)  # type: ignore[no-any-return]
 
     def game_losses(self, batch: Batch, optimizer: Any = None) -> dict[str, Tensor]:
         """What the variation minimises: one draw must explain a slate of items that are alike, and be taken for real.
@@ -308,10 +315,17 @@ class ConditionalGAN(pl.LightningModule):
         """The loss of all processes, whose gradients then are the sums, and whose clocks show their mean."""
         if self.team.size == 1:
             return loss
-        told = torch.stack([loss, loss.new_tensor(self._clock() / self.team.size)])
+        told = torch.stack([loss, loss.new_tensor(self._clock() / self.together.size)])
         self.team.add_up([*(leaf.grad for leaf in leaves if leaf.grad is not None), told])
         self.spent = float(told[1])
         return told[0]
+
+    def _share_clock(self, device: torch.device) -> None:
+        """The mean of all clocks, where nothing else is sent."""
+        if self.together.size > 1:
+            told = torch.tensor([self._clock() / self.together.size], device=device)
+            self.together.add_up([told])
+            self.spent = float(told)
 
     def _stopped(self, what: str) -> str:
         users = len(next(iter(self.batch.values()), ()))

@@ -56,6 +56,8 @@ class Phases:
         checkpoints: where the phases are kept and taken up from; None for nowhere.
         stopped: names of the phases that Ctrl-C ended; after one no other is begun.
         team: the processes that train together.
+        categories: unit rows of the items' categories, (N, Q) float32: what items of a category share is learned
+            beside what each has of its own. None where that is not wanted.
     """
 
     data: Data
@@ -69,6 +71,7 @@ class Phases:
     checkpoints: Checkpoints | None = None
     stopped: list[str] = field(default_factory=list)
     team: Team = field(default_factory=Team)
+    categories: np.ndarray | None = None
 
     def ranking(self, blocks: Blocks) -> tuple[Blocks, Plan, dict[str, Any]]:
         """Stage one with a generator that ranks, the plan by which it was trained, and the account of its training.
@@ -217,7 +220,9 @@ class Phases:
         share: float,
         learning_rate: float | None = None,
     ) -> ConditionalGAN:
-        limit = self.config.time_limit
+        limit, categories = self.config.time_limit, self.categories
+        if phase == "ranking" and categories is not None and categories.any():
+            generator.share(torch.from_numpy(categories))
         return self.module(
             generator,
             discriminator,

@@ -207,6 +207,7 @@ class Run:
             self.progress,
             checkpoints=self.checkpoints,
             team=self.team,
+            categories=categories,
         )
         popularity, strength = self.popularity.block, data.strength
         return Blocks(generator, *closed, popularity, alone, noise, made.window, categories, strength=strength)

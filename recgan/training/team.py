@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
@@ -38,6 +40,31 @@ class Team:
             return {name: values[:1] for name, values in batch.items()}, 0.0
         return mine, float(_weight(mine) / _weight(batch).clamp(min=1.0))
 
+    @contextmanager
+    def own_luck(self, seed: int, step: int) -> Iterator[None]:
+        """Random numbers of a step that every process draws for its part, and all have the same ones again after it."""
+        if self.size == 1:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(int(np.random.SeedSequence([seed, step, self.rank]).generate_state(1, np.uint64)[0] >> 1))
+            yield
+
+    def meet(self) -> None:
+        """Wait for the others.
+
+        Raises:
+            TrainingError: when another process has gone.
+        """
+        if self.size > 1:
+            try:
+                distributed.barrier()
+            except RuntimeError as error:
+                raise self._lost(error) from error
+
+    def _lost(self, error: Exception) -> TrainingError:
+        return TrainingError(f"process {self.rank} of {self.size} lost the others: {error}")
+
     @property
     def devices(self) -> int | list[int]:
         """What Lightning shall train on: one processor, or the GPU of this process."""
@@ -57,7 +84,7 @@ class Team:
         try:
             distributed.all_reduce(sent)
         except RuntimeError as error:
-            raise TrainingError(f"process {self.rank} of {self.size} lost the others: {error}") from error
+            raise self._lost(error) from error
         start = 0
         for one in tensors:
             one.copy_(sent[start : start + one.numel()].view_as(one))
