@@ -123,6 +123,16 @@ def standing(folder: str | Path) -> Path:
     return target if target.exists() or not _retired(target).is_dir() else _retired(target)
 
 
+def identity(folder: str | Path) -> tuple[Any, ...]:
+    """What tells the artifact that stands there from one that replaces it; the same as long as none does."""
+    root = standing(folder)
+    try:
+        there = root.stat()
+        return str(root), there.st_dev, there.st_ino, there.st_ctime_ns, _bytes(root / SEAL, most=200)
+    except (OSError, ArtifactError):
+        return (str(root),)
+
+
 def read_manifest(folder: str | Path) -> dict[str, Any]:
     """The manifest of a folder whose files all carry the hashes that it names.
 

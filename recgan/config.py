@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recgan.errors import ConfigError
 
+METRICS = "hit|map|mrr|ndcg|precision|recall|recall_capped"
+"""Names of the metrics that validation can ask for, those of `metrics.RANKING`."""
+
 
 class Config(BaseModel):
     """Settings of a training run; the defaults are meant to be left alone.
@@ -94,7 +97,7 @@ class Config(BaseModel):
     slate_size: int = Field(4, ge=1)
     n_candidates: int = Field(200, ge=1)
     time_limit: float | None = Field(None, gt=0.0)
-    metric: str = Field("ndcg@10", pattern=r"^[a-z_]+@[1-9][0-9]*$")
+    metric: str = Field("ndcg@10", pattern=rf"^({METRICS})@[1-9][0-9]*$")
     max_validation_users: int = Field(5000, ge=1)
     rows_in_memory: int = Field(20_000_000, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)

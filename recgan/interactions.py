@@ -15,7 +15,9 @@ DUPLICATES = ("last", "sum", "error")
 YEAR_9999 = 253_402_300_799
 """Seconds from 1970 to its end."""
 LARGEST = 2.0**62
-"""Sums of weights beyond are refused, before whole numbers overflow."""
+"""Weights and sums of them beyond are refused, before whole numbers overflow."""
+DATES = 19_000_101, 21_001_231
+"""Numbers that may be dates such as 20260131, which are no seconds."""
 
 
 def read_interactions(
@@ -174,7 +176,18 @@ def _checked_column(values: pd.Series, problems: Problems) -> pd.Series:
         return plain_ids(values, problems)
     if values.name == TIMESTAMP:
         return plain_times(values, problems)
-    return plain_numbers(values, problems)
+    return _within_reach(plain_numbers(values, problems), problems)
+
+
+def _within_reach(numbers: pd.Series, problems: Problems) -> pd.Series:
+    """A column of weights, ratings or positions, none of which is too large to be multiplied."""
+    if numbers.dtype.kind in "iuf":
+        sizes = np.abs(numbers.to_numpy(np.float64))
+        beyond = np.isfinite(sizes) & (sizes > LARGEST)
+        if beyond.any():
+            first = numbers.to_numpy()[beyond][0]
+            problems.add(f"column {numbers.name!r} holds {first}, beyond 2^62; scale it down", np.flatnonzero(beyond))
+    return numbers
 
 
 def plain_times(values: pd.Series, problems: Problems) -> pd.Series:
@@ -210,7 +223,18 @@ def _within_the_calendar(seconds: pd.Series, problems: Problems) -> pd.Series:
             problems.add(
                 f"column {seconds.name!r} holds {first}, beyond the year 9999: {advice}", np.flatnonzero(beyond)
             )
+        elif _like_dates(seconds.head(100)):
+            first = str(int(seconds.iloc[0]))
+            advice = f"write {first[:4]}-{first[4:6]}-{first[6:]}, or name the column position"
+            problems.add(f"column {seconds.name!r} holds {first}, a date where seconds belong: {advice}")
     return seconds
+
+
+def _like_dates(numbers: pd.Series) -> bool:
+    """Whether all of some numbers are days of the calendar, such as 20260131."""
+    if not len(numbers) or not numbers.between(*DATES).all() or (numbers % 1).any():
+        return False
+    return bool(pd.to_datetime(numbers.astype(np.int64).astype(str), format="%Y%m%d", errors="coerce").notna().all())
 
 
 def _merged(frame: pd.DataFrame, duplicates: str, table: str) -> pd.DataFrame:

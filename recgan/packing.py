@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -147,7 +147,10 @@ def _array(folder: Path, name: str, kind: Any, n_rows: int) -> np.ndarray:
     except OSError as error:
         told = f"{folder.parent}: cannot hold {size / 2**30:.1f} GiB of rows ({error.strerror})"
         raise DataError(f"{told}; make room, or set TMPDIR to a folder on a larger disk") from error
-    return np.asarray(np.memmap(path, kind, "r+", shape=(n_rows,)))
+    found = np.asarray(np.memmap(path, kind, "r+", shape=(n_rows,)))
+    with suppress(OSError):  # where an open file may have no name: a process that is killed leaves nothing
+        path.unlink()
+    return found
 
 
 def _number_type(n: int) -> type[np.signedinteger[Any]]:
@@ -182,11 +185,17 @@ def _frames(files: list[Path]) -> Iterator[pd.DataFrame]:
             frame = table.rename_columns([called[name] for name in columns]).to_pandas(ignore_metadata=True)
             rows = np.arange(start, start + len(frame))
             frame = checked(without_codes(frame), FileProblems(str(file), rows))
-            like = set(frame.columns), [pd.api.types.is_integer_dtype(frame[name].dtype) for name in (USER, ITEM)]
+            frame = frame.assign(**{name: _signed(frame[name]) for name in (USER, ITEM)})
+            like = set(frame.columns), [frame[name].dtype.kind for name in (USER, ITEM)]
             first = first or like
             if like != first:
                 raise DataError(f"{file}: its columns, or the types of its ids, are not those of {files[0]}")
             yield frame
+
+
+def _signed(ids: pd.Series) -> pd.Series:
+    """Whole numbers of one type in all files, but for unsigned ones that may be beyond."""
+    return ids.astype(np.int64) if ids.dtype.kind in "iu" and ids.dtype != np.uint64 else ids
 
 
 class _Distinct:

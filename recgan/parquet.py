@@ -32,17 +32,19 @@ def is_parquet(path: Path) -> bool:
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file itself, or those of a folder by their names.
+    """The file itself, or those of a folder and the folders in it by their names; hidden ones are left alone.
 
     Raises:
         DataError: when a folder holds none, or lacks one that the names of the others count.
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir())
+    files = [file for file in files if not any(part[0] in "._" for part in file.relative_to(path).parts)]
     if not files:
         raise DataError(f"{path}: the folder holds no .parquet file")
-    _check_whole(path, files)
+    for folder in sorted({file.parent for file in files}):
+        _check_whole(folder, [file for file in files if file.parent == folder])
     return files
 
 
@@ -50,9 +52,19 @@ def read_parquet(path: Path) -> pa.Table:
     """A Parquet file, or all files of a folder one behind the other.
 
     Raises:
-        DataError: when one cannot be read or is missing.
+        DataError: when one cannot be read, is missing, or has other columns than the first.
     """
-    return pa.concat_tables([_read_part(file) for file in parquet_files(path)])
+    files = parquet_files(path)
+    whole = _read_part(files[0])
+    for file in files[1:]:
+        part = _read_part(file)
+        if set(part.column_names) != set(whole.column_names):
+            raise DataError(f"{file}: its columns are not those of {files[0]}")
+        try:
+            whole = pa.concat_tables([whole, part], promote_options="permissive")
+        except UNREADABLE as error:
+            raise DataError(f"{file}: its types do not go with those of {files[0]}: {error}") from error
+    return whole
 
 
 def row_count(files: Sequence[Path]) -> int:

@@ -37,6 +37,18 @@ class Holdout:
     history: pd.DataFrame
     truth: pd.DataFrame
 
+    @classmethod
+    def checked(cls, validation: object) -> Holdout:
+        """The same, where it is one.
+
+        Raises:
+            ConfigError: when it is something else, such as the whole split.
+        """
+        if not isinstance(validation, cls):
+            told = f"validation: a Holdout, such as split.validation, not {type(validation).__name__}"
+            raise ConfigError(told)
+        return validation
+
 
 @dataclass(frozen=True, eq=False)
 class Split:

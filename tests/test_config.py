@@ -8,6 +8,8 @@ import pytest
 
 import recgan
 from recgan import Config, ConfigError
+from recgan.config import METRICS
+from recgan.metrics import RANKING
 
 
 def test_unknown_and_bad_settings_are_told_together():
@@ -22,7 +24,11 @@ def test_config_is_frozen_and_is_a_value_error():
         Config(learning_rate=float("nan"))
 
 
-@pytest.mark.parametrize("metric", ["ndcg", "ndcg@0", "NDCG@10"])
+def test_the_names_of_the_metrics_are_those_of_the_metrics():
+    assert METRICS.split("|") == list(RANKING)
+
+
+@pytest.mark.parametrize("metric", ["ndcg", "ndcg@0", "NDCG@10", "ngcd@10", "coverage@10"])
 def test_metric_must_have_a_depth(metric):
     with pytest.raises(ConfigError, match="metric"):
         Config(metric=metric)

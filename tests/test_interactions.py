@@ -288,3 +288,21 @@ def test_sums_that_no_whole_number_holds_are_refused():
     frame = pd.DataFrame({"user_id": [1, 1], "item_id": [1, 1], "weight": [2**62, 2**62]})
     with pytest.raises(DataError, match="sums of repeated pairs are beyond every number"):
         read_interactions(frame, duplicates="sum")
+
+
+@pytest.mark.parametrize("name", ["weight", "rating", "position"])
+def test_numbers_that_cannot_be_multiplied_are_refused(name):
+    frame = pd.DataFrame({"user_id": [1, 1], "item_id": [2, 3], name: [1.0, -1e300]})
+    with pytest.raises(DataError, match=rf"'{name}' holds -1e\+300, beyond 2\^62; scale it down \(row 1\)"):
+        read_interactions(frame)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64, str])
+def test_dates_without_dashes_are_no_seconds(kind):
+    frame = pd.DataFrame(
+        {"user_id": [1, 1], "item_id": [2, 3], "timestamp": np.array([20190131, 20240229]).astype(kind)}
+    )
+    with pytest.raises(DataError, match="holds 20190131, a date where seconds belong: write 2019-01-31, or name"):
+        read_interactions(frame)
+    frame["timestamp"] = [20190131, 20240230]
+    assert read_interactions(frame)["timestamp"].tolist() == [20190131, 20240230]

@@ -215,6 +215,74 @@ def test_a_file_that_does_not_fit_is_named(tmp_path, second, told, small_config)
         recgan.train(tmp_path, config=small_config.changed(rows_in_memory=2))
 
 
+def test_folders_in_a_folder_are_read_and_hidden_files_are_not(tmp_path, frame):
+    half = len(frame) // 2
+    for name, rows in (("log/day=1/a.parquet", slice(half)), ("log/day=2/a.parquet", slice(half, None))):
+        (tmp_path / name).parent.mkdir(parents=True)
+        frame.iloc[rows].to_parquet(tmp_path / name, index=False)
+    for name in (".b.parquet", "_b.parquet", "._day=3/b.parquet"):
+        (tmp_path / "log" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "log" / name).write_bytes(b"being written")
+    pd.testing.assert_frame_equal(read_interactions(tmp_path / "log"), read_interactions(frame))
+    assert packing.rows_on_disk(tmp_path / "log") == len(frame)
+    same(packing.packed(tmp_path / "log").liked, in_memory(frame).liked)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda some: some.rename(columns={"item_id": "thing"}), "its columns are not those of"),
+        (lambda some: some.assign(extra=1), "its columns are not those of"),
+        (lambda some: some.assign(user_id=some["user_id"].astype(str)), "its types do not go with those of"),
+        (lambda some: some.astype({"user_id": "int32", "item_id": "int16"}), None),
+        (lambda some: some[["item_id", *[name for name in some if name != "item_id"]]], None),
+        (lambda some: some[:0], None),
+    ],
+)
+def test_a_file_of_a_small_folder_that_does_not_fit_is_named(tmp_path, frame, change, told):
+    frame[:50].to_parquet(tmp_path / "a.parquet", index=False)
+    change(frame[50:]).to_parquet(tmp_path / "b.parquet", index=False)
+    if told is None:
+        assert len(read_interactions(tmp_path)) in (50, len(frame))
+        return
+    with pytest.raises(DataError, match=f"b.parquet: {told}.*a.parquet"):
+        read_interactions(tmp_path)
+
+
+def test_unsigned_ids_beside_signed_ones_are_told_by_their_file(tmp_path, frame):
+    frame[:50].to_parquet(tmp_path / "a.parquet", index=False)
+    frame[50:].astype({"user_id": "uint32"}).to_parquet(tmp_path / "b.parquet", index=False)
+    same(packing.packed(tmp_path).liked, in_memory(frame).liked)
+    frame[50:].astype({"user_id": "uint64"}).to_parquet(tmp_path / "b.parquet", index=False)
+    with pytest.raises(
+        DataError, match=r"b.parquet: its columns, or the types of its ids, are not those of .*a.parquet"
+    ):
+        packing.packed(tmp_path)
+
+
+def test_packed_rows_have_no_name_that_a_killed_process_leaves(tmp_path, frame, monkeypatch):
+    frame.to_parquet(tmp_path / "a.parquet", index=False)
+    room, left = tmp_path / "room", []
+    room.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(room))
+    grouped = packing._grouped
+    monkeypatch.setattr(packing, "_grouped", lambda *some: (left.extend(room.rglob("*/*")), grouped(*some))[1])
+    found = packing.packed(tmp_path / "a.parquet")
+    assert not left
+    same(found.liked, in_memory(frame).liked)
+
+
+def test_who_has_nearly_all_rows_is_no_sample(tmp_path):
+    usual = pd.DataFrame({"user_id": np.repeat(np.arange(400), 20), "item_id": np.tile(np.arange(20), 400)})
+    heavy = pd.DataFrame({"user_id": 400, "item_id": np.arange(6000)})
+    table = in_memory(pd.concat([usual, heavy]))
+    for seed in range(40):
+        some, drawn = data._sampled(table, recgan.Config(rows_in_memory=3000, seed=seed))
+        assert len(drawn) == 150
+        assert 400 not in drawn
+        assert len(some.liked.items) == 3000
+
+
 def test_a_broken_row_group_is_named_and_nothing_is_left(tmp_path, small_config, monkeypatch):
     file = tmp_path / "log" / "a.parquet"
     file.parent.mkdir()

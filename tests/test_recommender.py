@@ -217,6 +217,32 @@ def test_ideal_items_of_a_user_with_one_item(interactions, small_config):
     assert np.isfinite(found["gap"]).all()
 
 
+@pytest.mark.parametrize("read", ["read_manifest", "load_arrays", "load_table", "file_hash"])
+@pytest.mark.parametrize("often", [1, 99])
+def test_a_model_that_is_replaced_while_it_is_read_is_the_old_or_the_new_one(model, tmp_path, monkeypatch, read, often):
+    newer = recgan.update(model, pd.DataFrame({"user_id": [0], "item_id": [59]}))
+    model.save(tmp_path / "kept")
+    real, done, models = getattr(artifact, read), [], [newer, model]
+
+    def replaced(*arguments):
+        if len(done) < often:
+            done.append(read)
+            with monkeypatch.context() as patch:
+                patch.setattr(artifact, read, real)
+                models[len(done) % 2 - 1].save(tmp_path / "kept")
+        return real(*arguments)
+
+    monkeypatch.setattr(artifact, read, replaced)
+    if often > 1:
+        with pytest.raises(recgan.ArtifactError, match="was replaced 5 times while it was read"):
+            recgan.Recommender.load(tmp_path / "kept")
+        return
+    found = recgan.Recommender.load(tmp_path / "kept")
+    assert done
+    pd.testing.assert_frame_equal(found.recommend_batch(n=5), newer.recommend_batch(n=5))
+    assert found.info().get("updates") == newer.info().get("updates")
+
+
 def test_ideal_items_survive_save_and_load(attributed, tmp_path):
     attributed.save(tmp_path / "model")
     pd.testing.assert_frame_equal(

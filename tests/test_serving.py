@@ -341,3 +341,10 @@ def test_dislikes_stay_when_a_history_is_given(interactions, small_config):
     liked = model.recommend(0, 60, history=[1, barred[0]], filter_seen=False)
     assert barred[0] in ids(liked)
     assert barred[1] not in ids(liked)
+
+
+@pytest.mark.parametrize("name", ["exclude", "items"])
+def test_a_frame_whose_users_are_missing_is_refused(model, name):
+    told = pd.DataFrame({"user_id": [1, np.nan], "item_id": [3, 4]})
+    with pytest.raises(DataError, match="null"):
+        model.recommend_batch([1, 2], **{name: told})

@@ -23,6 +23,7 @@ from recgan.ranking import Blocks, Query, Ranker, Weights
 from recgan.training import closed, phases, run, short, slates, softmax
 from recgan.training.batches import SequenceBatches, SplitBatches, alike
 from recgan.training.closed import ClosedForms
+from recgan.training.data import read_data
 from recgan.training.fitting import Watch, served_copy
 from recgan.training.module import ConditionalGAN
 from recgan.training.phases import Phases
@@ -885,3 +886,24 @@ def test_strangers_get_an_order_of_their_own_and_nobody_else(small_config):
     assert lists[known].tolist() == plain[known].tolist()
     assert 3 <= (lists[999] >= 12).sum() <= 5
     assert (plain[999] >= 12).sum() <= 1
+
+
+@pytest.mark.parametrize("wrong", ["split", "frame"])
+def test_a_validation_of_another_kind_is_refused_before_anything_is_read(interactions, small_config, wrong):
+    split = recgan.split_users(interactions, n_test=10, n_validation=10)
+    given = split if wrong == "split" else split.train
+    with pytest.raises(recgan.ConfigError, match=f"such as split.validation, not {type(given).__name__}"):
+        recgan.train(split.train, validation=given, config=small_config)
+    with pytest.raises(recgan.ConfigError, match="a Holdout"):
+        recgan.baselines.EASE.tune(split.train, given)
+
+
+@pytest.mark.parametrize("name", ["items", "users"])
+def test_a_table_that_describes_nothing_is_told_of(interactions, name):
+    column = name.removesuffix("s") + "_id"
+    table = pd.DataFrame({column: [5000, 5001], "categories": ["a", "b"]})
+    config = recgan.Config(progress=False)
+    with pytest.warns(
+        UserWarning, match=rf"{name}: none of its 2 ids, such as 5000, occurs .* is it the right column\?"
+    ):
+        read_data(interactions, *([table, None] if name == "items" else [None, table]), None, config)

@@ -42,7 +42,7 @@ def search(
     Returns:
         The best baseline, fitted, with the table of all settings.
     """
-    n = _list_length(metric)
+    n, validation = _list_length(metric), Holdout.checked(validation)
     settings = _settings(kind, kind._grid_for(data.histories) if grid is None else grid)
     prepared = kind._prepare(data.histories)
     best, best_value, rows, errors = None, float("-inf"), [], []

@@ -87,7 +87,8 @@ def lists_of(frame: pd.DataFrame) -> list[Any] | dict[Any, list[Any]]:
     """
     if USER not in frame.columns:
         return frame[ITEM].tolist()
-    return {user: some.tolist() for user, some in frame.groupby(decoded(frame[USER]), sort=False)[ITEM]}
+    users = id_series(frame[USER], USER)
+    return {user: some.tolist() for user, some in frame[ITEM].reset_index(drop=True).groupby(users, sort=False)}
 
 
 def id_list(ids: Any, name: str) -> list[Any]:

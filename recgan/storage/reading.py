@@ -32,11 +32,31 @@ from recgan.schema import CATEGORIES, CATEGORY_SEPARATOR, ITEM, USER
 from recgan.storage.parts import DISLIKES, HISTORIES, ITEMS, SEARCH, USERS, WEIGHTS, Parts
 from recgan.vocabulary import Vocabulary
 
+ATTEMPTS = 5
+"""How often a model is read that is replaced meanwhile."""
+
 MOST_WINDOW, MOST_CATEGORY_CELLS, MOST_DEEPER = 100_000, 1 << 23, 64
 
 
-def load(folder: str | Path) -> tuple[Parts, Config, dict[str, Any], Near | Exact | None]:
-    """Read a model; see `Recommender.load`."""
+Loaded = tuple[Parts, Config, dict[str, Any], Near | Exact | None]
+
+
+def load(folder: str | Path) -> Loaded:
+    """Read a model; see `Recommender.load`. One that is replaced while it is read is read again."""
+    for _ in range(ATTEMPTS):
+        before = artifact.identity(folder)
+        try:
+            found = _read(folder)
+        except ArtifactError:
+            if artifact.identity(folder) == before:
+                raise
+        else:
+            if artifact.identity(folder) == before:
+                return found
+    raise ArtifactError(f"{folder}: was replaced {ATTEMPTS} times while it was read; try again")
+
+
+def _read(folder: str | Path) -> Loaded:
     root = artifact.standing(folder)
     manifest = artifact.read_manifest(root)
     if set(manifest["files"]) - {DISLIKES, SEARCH} != {WEIGHTS, USERS, ITEMS, HISTORIES}:

@@ -6,6 +6,7 @@ is trained on everybody, from disk.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +27,9 @@ from recgan.schema import ITEM, USER
 from recgan.splits import Holdout
 from recgan.training.validation import Validation, carve, enough, from_holdout
 from recgan.vocabulary import UNKNOWN, Vocabulary
+
+HEAVY = 100
+"""Users with more than this part of the rows that memory may hold are not drawn."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class Data:
 
 def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | None, config: Config) -> Data:
     """Read the tables of a run; arguments and errors as in `train`."""
+    validation = None if validation is None else Holdout.checked(validation)
     large = rows_on_disk(interactions) > config.rows_in_memory
     table = packed(interactions) if large else _numbers(read_interactions(interactions))
     if not len(table.items):
@@ -119,6 +124,8 @@ def read_data(interactions: Any, items: Any, users: Any, validation: Holdout | N
         raise DataError("interactions: one single item leaves nothing to choose from")
     item_table, others = _described(items, table.items)
     user_table = None if users is None else _same_ids(read_users(users), table.users, USER, "users")
+    if user_table is not None:
+        _warn_of_strangers(table.users.numbers(user_table[USER]), user_table[USER], table.users, "users")
     some, drawn = _sampled(table, config) if large else (table, np.arange(len(table.users)))
     profiles = user_profiles(user_table, table.users.all_ids)
     own = profiles[drawn]
@@ -153,10 +160,14 @@ def _numbers(frame: pd.DataFrame) -> Packed:
 
 
 def _sampled(table: Packed, config: Config) -> tuple[Packed, np.ndarray]:
-    """Random users with as many rows as memory may hold, in memory, and their numbers in the table."""
-    lengths = table.liked.lengths
+    """Random users with as many rows as memory may hold, in memory, and their numbers in the table.
+
+    Whoever has more than a hundredth of these rows, and than ten usual users, is left out: one such user is no sample.
+    """
+    lengths, most = table.liked.lengths, config.rows_in_memory
     order = np.random.default_rng([config.seed, 2]).permutation(len(lengths))
-    drawn = np.sort(order[: max(1, int((np.cumsum(lengths[order]) <= config.rows_in_memory).sum()))])
+    usual = order[lengths[order] <= max(most // HEAVY, 10 * int(np.median(lengths)))]
+    drawn = np.sort(usual[: max(1, int((np.cumsum(lengths[usual]) <= most).sum()))])
     disliked = None if table.disliked is None else table.disliked.take(drawn)
     some = Vocabulary(table.users.ids(drawn), USER)
     return Packed(some, table.items, table.liked.take(drawn), disliked, table.unliked), drawn
@@ -195,11 +206,20 @@ def _described(items: Any, vocabulary: Vocabulary) -> tuple[pd.DataFrame, pd.Dat
         return table, table[:0]
     described = _same_ids(read_items(items), vocabulary, ITEM, "items")
     place = vocabulary.numbers(described[ITEM])
+    _warn_of_strangers(place, described[ITEM], vocabulary, "items")
     known = described.drop(columns=ITEM)[place != UNKNOWN].set_index(place[place != UNKNOWN])
     if len(known) < len(table):  # a flag of nobody is neither true nor false
         known = known.astype({name: np.float64 for name, dtype in known.dtypes.items() if dtype == np.bool_})
     others = described[place == UNKNOWN].reset_index(drop=True)
     return pd.concat([table, known.reindex(np.arange(len(table)))], axis=1), others
+
+
+def _warn_of_strangers(place: np.ndarray, ids: pd.Series, vocabulary: Vocabulary, name: str) -> None:
+    """Tell when a table describes nothing that occurs, which a wrong column of ids does."""
+    if len(place) and (place == UNKNOWN).all():
+        such, known = ids.tolist()[0], vocabulary.all_ids.tolist()[0]
+        told = f"{name}: none of its {len(place):,} ids, such as {such!r}, occurs in the interactions"
+        warnings.warn(f"{told}, which hold such as {known!r}; is it the right column?", stacklevel=4)
 
 
 def _same_ids(table: pd.DataFrame, vocabulary: Vocabulary, column: str, name: str) -> pd.DataFrame:
