@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from recgan import opening as module
 from recgan.histories import DAY, Histories, offsets_of
 from recgan.opening import BLOCK, cover, opening
 from recgan.popularity import decayed_counts, log_popularity
+from recgan.ranking import Query
 
 
 def cover_by_loops(table: np.ndarray, most: int, left: float) -> list[int]:
@@ -110,3 +113,19 @@ def test_of_many_rows_random_users_are_looked_at(monkeypatch):
     assert some.sum() == pytest.approx(800, rel=0.1)
     assert 50 < some.shape[0] < 200
     assert 3 <= (first_ten(histories) >= 12).sum() <= 5
+
+
+def test_what_is_equally_popular_scores_alike_for_a_stranger_alone_and_among_others(model):
+    """Ties are broken by the order of the catalogue, and not by how the last bits of a sum fall."""
+    blocks, items = model._blocks, len(model._items)
+    popularity = np.repeat(blocks.popularity[::3], 3)[:items] + np.float32(0.1)
+    moved = np.where(np.arange(items) < 9, np.float32(0.37), np.float32(0.0))
+    weights = replace(blocks.weights, unknown=0.0, popularity=0.7)
+    blocks = replace(blocks, popularity=popularity, opening=moved, weights=weights)
+    for users in (1, 2, 7, 40):
+        empty = Histories.from_lists([np.empty(0, np.int64)] * users, items)
+        query = Query(empty, empty, np.zeros((users, 0), np.float32))
+        wanted = np.random.default_rng(0).normal(size=(users, blocks.generator.vectors.shape[1])) * 0.0
+        scores = blocks.queries(query, wanted.astype(np.float32)) @ blocks.columns.T
+        expected = (popularity + moved) * blocks.fading_weights(np.zeros(1, np.int64))[1]
+        np.testing.assert_array_equal(scores, np.broadcast_to(expected, scores.shape))

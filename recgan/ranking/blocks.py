@@ -200,7 +200,8 @@ class Blocks:
         with torch.no_grad():
             generated = self.generator.item_vectors().numpy()
         closed = [block.columns for block, _ in self._closed()]
-        constant = [part[:, None] for part in (self.popularity, self.opening, self.bias) if part is not None]
+        shown = None if self.opening is None else self.popularity + self.opening
+        constant = [part[:, None] for part in (self.popularity, shown, self.bias) if part is not None]
         return np.ascontiguousarray(np.concatenate([generated, *closed, *constant], axis=1))
 
     @property
@@ -228,10 +229,13 @@ class Blocks:
         """Queries of B users in the space of `columns`, (B, Q) float32, for wanted vectors (B, D)."""
         closed = [weight * block.queries(query.histories) for block, weight in self._closed()]
         generated, popularity = self.fading_weights(query.histories.lengths)
-        constant = [popularity if query.costs is None else popularity - query.costs[:, None]]
+        share = np.zeros((len(wanted), 1), np.float32)
+        if self.opening is not None:  # of a stranger one column counts, so that what is equal stays equal
+            share = np.where(query.known, 0.0, 1.0 - query.explore).astype(np.float32)[:, None]
+        costs = 0.0 if query.costs is None else query.costs[:, None]
+        constant = [(1.0 - share) * popularity - costs]
         if self.opening is not None:
-            share = np.where(query.known, 0.0, 1.0 - query.explore).astype(np.float32)
-            constant.append(share[:, None] * popularity)
+            constant.append(share * popularity)
         if self.bias is not None:
             constant.append(np.ones((len(wanted), 1), np.float32))
         return np.concatenate([generated * wanted, *closed, *constant], axis=1).astype(np.float32)
