@@ -31,6 +31,8 @@ class Explaining(Generative):
     def explain(self, user_id: Any = None, item_id: Any = None, *, history: Any = None) -> pd.DataFrame:
         """Which items of the history pull an item into the list: what its relevance would lose without each of them.
 
+        The weights of the parts stay those of the whole history, although they hang on its length where that is short.
+
         Args:
             user_id: a known user; may be left out when a history is given.
             item_id: an item of the catalogue, listed or not.

@@ -19,9 +19,11 @@ class Rules(BaseModel):
 
     No rule brings in an item that was seen, excluded or not allowed, repeats one, or pads a list. At every place stands
     the best item that the rules leave open, of the whole catalogue. Where that cannot be had, the list is filled as far
-    as possible: a maximum always holds and may shorten it, a minimum is filled as far as there are items. Pinned items
-    count towards both, and stand even where there are more of a category than may be. Lists of different length are
-    prefixes of each other unless there is a minimum, which is about the whole list.
+    as possible: a maximum always holds and may shorten it, a minimum is filled as far as there are items. Places are
+    filled one after the other, each by the best item that helps: where items have several categories, another choice
+    above could now and then fill more. Pinned items count towards both, and stand even where there are more of a
+    category than may be. Lists of different length are prefixes of each other unless there is a minimum, which is about
+    the whole list.
 
     Args:
         calibration: how much the mix of categories follows the user's own: 0 not at all, 1 whatever it costs (Steck,
