@@ -907,3 +907,28 @@ def test_a_table_that_describes_nothing_is_told_of(interactions, name):
         UserWarning, match=rf"{name}: none of its 2 ids, such as 5000, occurs .* is it the right column\?"
     ):
         read_data(interactions, *([table, None] if name == "items" else [None, table]), None, config)
+
+
+def test_what_categories_say_of_rare_items_is_learned_where_it_is_true(small_config):
+    random, groups = np.random.default_rng(0), np.arange(90) % 6
+    frame = planted(n_users=150, n_items=90, n_groups=6, noise=0.0, seed=0)
+    rare = np.arange(90) % 3 == 0
+    frame = frame[~rare[frame["item_id"].to_numpy()] | (random.random(len(frame)) < 0.08)]
+    frame = frame.assign(position=np.arange(len(frame)))
+    config = small_config.changed(game_steps=0, encoder="sequence")
+
+    def told_apart(labels):
+        """How much more alike rare items are to those of their group than to others."""
+        items = (
+            None if labels is None else pd.DataFrame({"item_id": range(90), "categories": [f"g{n}" for n in labels]})
+        )
+        vectors = recgan.train(frame, items, config=config).item_vectors()
+        unit = vectors.to_numpy() - vectors.to_numpy().mean(0)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        group, some = groups[vectors.index], rare[vectors.index]
+        alike, same = (unit @ unit.T)[some], (group[:, None] == group)[some]
+        return alike[same].mean() - alike[~same].mean()
+
+    without = told_apart(None)
+    assert told_apart(groups) > without + 0.1
+    assert told_apart(random.permutation(groups)) < without + 0.05
