@@ -717,6 +717,17 @@ def test_tune_begins_at_the_config_and_is_never_worse(interactions, small_config
     assert recgan.tune(interactions, config=quick, n_trials=1) == quick
 
 
+def test_a_search_of_which_no_training_ends_says_why(interactions, small_config, monkeypatch):
+    pytest.importorskip("optuna")
+
+    def exploded(*_, **__):
+        raise TrainingError("the loss is nan")
+
+    monkeypatch.setattr("recgan.training.tuning.train", exploded)
+    with pytest.raises(TrainingError, match="no training came to its end: the loss is nan"):
+        recgan.tune(interactions, config=small_config, n_trials=2)
+
+
 def test_tune_refuses_what_cannot_be(interactions, monkeypatch):
     for bad in ({"time_limit": 0.0}, {"n_trials": 0}, {"config": {"epochs": 3}}):
         with pytest.raises(ConfigError):

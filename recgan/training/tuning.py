@@ -50,18 +50,23 @@ def tune(
     Raises:
         ConfigError: when optuna is not installed or an argument is out of range.
         DataError: when a table cannot be used, or holds nobody to validate with.
+        TrainingError: when no training came to its end.
     """
     config = settled(config, seed)
     if not time_limit > 0 or (n_trials is not None and n_trials < 1):
         raise ConfigError(f"tune: time_limit={time_limit!r} and n_trials={n_trials!r} must be above 0")
     tables: dict[str, Any] = {"items": items, "users": users, "validation": validation}
-    study = _study(config)
+    study, failures = _study(config), list[TrainingError]()
     with Progress(config.progress) as progress:
         tick = progress.steps("tuning recgan", n_trials or 0)
 
         def value(trial: Trial) -> float:
             tried = config.changed(**_suggested(trial), game_steps=0, progress=False, checkpoint_dir=None)
-            report = train(interactions, config=tried, **tables).info()
+            try:
+                report = train(interactions, config=tried, **tables).info()
+            except TrainingError as error:
+                failures.append(error)
+                raise
             if report["interrupted"]:
                 raise KeyboardInterrupt
             tick(1)
@@ -70,6 +75,8 @@ def tune(
             return float(report["ablation"][WHOLE])
 
         study.optimize(value, n_trials=n_trials, timeout=time_limit, catch=(TrainingError,))
+    if all(trial.value is None for trial in study.trials):
+        raise TrainingError(f"tune: no training came to its end: {failures[-1]}")
     return config if study.best_trial.number == 0 else config.changed(**study.best_params)
 
 
