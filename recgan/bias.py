@@ -10,6 +10,7 @@ import pandas as pd
 from recgan import metrics as formulas
 from recgan.errors import ConfigError
 from recgan.evaluation import HISTORY, RECS, TRAIN, TRUTH, _board, _read
+from recgan.foreign import as_frame
 from recgan.metrics import RANKING, Floats, Ints
 from recgan.schema import ITEM, USER
 from recgan.tables import Source
@@ -58,6 +59,7 @@ def popularity_bias(
     """
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ConfigError(f"popularity_bias: k must be a whole number of at least 1, not {k!r}")
+    recommendations, train = as_frame(recommendations), as_frame(train)  # what can be read once is read once
     past = _read(train if history is None else history, TRAIN if history is None else HISTORY, RECS).drop_duplicates(
         [USER, ITEM]
     )

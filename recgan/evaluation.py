@@ -129,8 +129,10 @@ def compare(
     ((name, k),) = wanted.values()
     if name not in RANKING:
         raise ConfigError(f"compare: {metric!r} is no ranking metric; the names are {', '.join(RANKING)}")
-    if n_resamples < 1 or seed < 0:
-        raise ConfigError(f"compare: n_resamples={n_resamples} must be at least 1, seed={seed} at least 0")
+    for argument, number, least in (("n_resamples", n_resamples, 1), ("seed", seed, 0)):
+        if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < least:
+            raise ConfigError(f"compare: {argument} must be a whole number of at least {least}, not {number!r}")
+    truth = as_frame(truth)  # what can be read once is read once
     a, b = (
         np.asarray(_board(wanted, {RECS: recs, TRUTH: truth}, label).value(name, k))
         for label, recs in (("recs_a", recs_a), ("recs_b", recs_b))
@@ -149,6 +151,8 @@ def _mean(value: Floats | float) -> float:
 def _parse(metrics: str | Iterable[str]) -> dict[str, tuple[str, int]]:
     """Metric strings to (name, k), each once."""
     wanted = {}
+    if not isinstance(metrics, Iterable):
+        raise ConfigError(f"metrics: names such as 'ndcg@10', not {metrics!r}")
     for text in [metrics] if isinstance(metrics, str) else metrics:
         match = re.fullmatch(r"([a-z_]+)@([1-9][0-9]*)", text) if isinstance(text, str) else None
         if match is None or match[1] not in {*RANKING, *_LISTS}:

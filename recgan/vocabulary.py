@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class Vocabulary:
             Numbers, (k,) int64, -1 where an id is unknown.
         """
         wanted = pd.Index(ids)
-        if not self.same_type(wanted):
+        if not self.same_type(wanted) or (len(wanted) == 1 and not isinstance(wanted[0], Hashable)):
             return np.full(len(wanted), UNKNOWN, np.int64)
         return np.asarray(self._index.get_indexer(wanted), np.int64)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import ir_measures
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -415,7 +416,18 @@ def test_a_comparison_reads_as_one_line_and_is_frozen() -> None:
         found.difference = 0.0
 
 
-@pytest.mark.parametrize("arguments", [{"metric": "novelty@5"}, {"metric": "ndcg"}, {"n_resamples": 0}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"metric": "novelty@5"},
+        {"metric": "ndcg"},
+        {"n_resamples": 0},
+        {"n_resamples": "a"},
+        {"n_resamples": 10.5},
+        {"seed": -1},
+        {"seed": None},
+    ],
+)
 def test_comparison_arguments_out_of_range(arguments: dict) -> None:
     with pytest.raises(ConfigError):
         compare(RECS, RECS, TRUTH, **arguments)
@@ -492,3 +504,21 @@ def test_b_against_a_is_a_against_b_turned_round(one, other, relevant):
     assert first.low <= first.difference + 1e-12
     assert first.difference <= first.high + 1e-12
     assert first.n_users == len(relevant)
+
+
+@pytest.mark.parametrize("metrics", [None, 5])
+def test_metrics_that_are_no_names_are_refused(metrics):
+    recs, truth = random_case(10, 0)
+    with pytest.raises(ConfigError, match="metrics: names such as 'ndcg@10'"):
+        evaluate(recs, truth, metrics)
+
+
+def test_streams_that_can_be_read_once_are_enough():
+    recs, truth = random_case(30, 0)
+
+    def stream(frame):
+        return pa.table(frame).to_reader()
+
+    assert compare(recs, recs, stream(truth), "ndcg@4") == compare(recs, recs, truth, "ndcg@4")
+    told = popularity_bias(stream(recs), stream(truth), history=stream(truth), k=4)
+    pd.testing.assert_frame_equal(told, popularity_bias(recs, truth, history=truth, k=4))

@@ -14,7 +14,7 @@ from contract import CONTRACT, remembered
 import recgan
 from recgan import artifact
 from recgan.draws import unlike, wanted_vectors
-from recgan.errors import ArtifactError, ConfigError, DataError, UnknownUserError
+from recgan.errors import ArtifactError, ConfigError, DataError, UnknownItemError, UnknownUserError
 
 
 @pytest.fixture(scope="module")
@@ -356,3 +356,17 @@ def test_a_score_that_is_no_number_makes_no_list(model, monkeypatch):
     monkeypatch.setattr(model, "_rank", broken)
     with pytest.raises(recgan.RecganError, match="the score of item 5 for user 7 is nan: no list is made of that"):
         model.recommend_batch([3, 7], 2)
+
+
+@pytest.mark.parametrize("wrong", [["a"], {"a": 1}, {"a"}])
+def test_ids_that_can_be_none_are_unknown(interactions, small_config, wrong):
+    named = interactions.assign(
+        user_id=interactions["user_id"].astype(str), item_id=interactions["item_id"].astype(str)
+    )
+    some = recgan.train(named, config=small_config.changed(epochs=1, game_steps=0))
+    for asked in (lambda: some.score(wrong, ["1"]), lambda: some.moods(wrong), lambda: some.similar_users(wrong)):
+        with pytest.raises(UnknownUserError):
+            asked()
+    for asked in (lambda: some.similar_items(wrong), lambda: some.explain("1", wrong)):
+        with pytest.raises(UnknownItemError):
+            asked()
