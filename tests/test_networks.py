@@ -6,7 +6,7 @@ import torch
 from recgan.config import Config
 from recgan.networks import BagEncoder, Discriminator, Generator, SequenceEncoder, build_generator
 from recgan.networks.discriminator import build_discriminator
-from recgan.networks.layers import FASTER, unit
+from recgan.networks.layers import Shared, unit
 from recgan.training.fitting import served_copy
 from recgan.training.softmax import sharing
 
@@ -212,11 +212,11 @@ def test_items_share_what_their_categories_say(some):
     some.share(categories)
     torch.testing.assert_close((some.item_vectors(), some(items, mask)), before)
     shared_out(some, categories)
-    torch.testing.assert_close(some.table, own + FASTER * categories @ some.shared.vectors)
+    torch.testing.assert_close(some.table, own + some.shared.faster * categories @ some.shared.vectors)
     torch.testing.assert_close(some.table[3], own[3])
     assert not torch.allclose(some(items, mask), before[1])
     if some.encoder.kind == "bag":
-        shared = FASTER * categories @ some.encoder.shared.vectors
+        shared = some.encoder.shared.faster * categories @ some.encoder.shared.vectors
         torch.testing.assert_close(some.encoder.table, some.encoder.embeddings + shared)
 
 
@@ -231,3 +231,8 @@ def test_a_served_generator_has_in_its_vectors_what_items_share(some):
     torch.testing.assert_close(served(items, mask), some(items, mask))
     again = served_copy(some, served.state_dict(), ())
     torch.testing.assert_close(again.item_vectors(), served.item_vectors(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("n_items", "faster"), [(70, 8.0), (150, 4.0), (1000, 1.0)])
+def test_what_many_items_share_moves_more_slowly(n_items, faster):
+    assert Shared(torch.eye(3).repeat(n_items, 1), 2).faster == pytest.approx(faster)

@@ -39,12 +39,15 @@ class Block(nn.Module):
         return refined
 
 
-FASTER = 8.0
-"""So many times as fast what items share moves as what each has of its own."""
+FASTER, USUAL = (1.0, 8.0), 600.0
+"""So many times as fast, at least and at most, what items share moves as what each has of its own; and how many items a
+category has with which that would be as fast."""
 
 
 class Shared(nn.Module):
     """What items of a category have in common: of every item, its categories' vectors summed up by their shares in it.
+
+    What few items share may move fast, what thousands share would take all of them along.
 
     Args:
         categories: shares of the categories, (N, Q) float32, nought where an item does not have one.
@@ -54,12 +57,15 @@ class Shared(nn.Module):
     def __init__(self, categories: Tensor, width: int) -> None:
         super().__init__()
         self.vectors = nn.Parameter(torch.zeros(categories.shape[1], width))
-        most = int((categories != 0).sum(1).max())
-        shares, labels = categories.topk(most, dim=1)
+        there = categories != 0
+        shares, labels = categories.topk(int(there.sum(1).max()), dim=1)
+        items = float(there.sum()) / max(1, int(there.any(0).sum()))
+        least, most = FASTER
+        self.faster = min(most, max(least, USUAL / max(1.0, items)))
         self.labels: Tensor
         self.shares: Tensor
         self.register_buffer("labels", labels, persistent=False)
-        self.register_buffer("shares", FASTER * shares, persistent=False)
+        self.register_buffer("shares", self.faster * shares, persistent=False)
 
     def forward(self) -> Tensor:
         """Of every item, (N, D) float32."""
