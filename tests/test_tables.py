@@ -145,7 +145,7 @@ def test_missing_file_and_foreign_folder(tmp_path):
         read_table([1, 2])
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "1.parquet")
     pd.DataFrame({"b": ["x"]}).to_parquet(tmp_path / "2.parquet")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"2.parquet: its columns are not those of .*1.parquet"):
         read_table(tmp_path)
 
 

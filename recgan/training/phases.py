@@ -57,7 +57,7 @@ class Phases:
         stopped: names of the phases that Ctrl-C ended; after one no other is begun.
         team: the processes that train together.
         categories: unit rows of the items' categories, (N, Q) float32: what items of a category share is learned
-            beside what each has of its own. None where that is not wanted.
+            beside what each has of its own where sequences are read. None where that is not wanted.
     """
 
     data: Data
@@ -221,7 +221,8 @@ class Phases:
         learning_rate: float | None = None,
     ) -> ConditionalGAN:
         limit, categories = self.config.time_limit, self.categories
-        if phase == "ranking" and categories is not None and categories.any():
+        sharing = phase == "ranking" and self.plan.encoder == "sequence"
+        if sharing and categories is not None and categories.any():
             generator.share(torch.from_numpy(categories))
         return self.module(
             generator,
