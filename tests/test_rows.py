@@ -7,7 +7,6 @@ from test_training import N, batch_of, histories, module  # noqa: F401
 
 from recgan import losses
 from recgan.training.rows import PORTION, RowAdam, RowAverage, Rows
-from recgan.training.softmax import sharing
 from recgan.training.team import Team
 
 SETTINGS = {"full_softmax_items": 1, "n_negatives": 2}
@@ -76,8 +75,7 @@ def test_loss_and_gradients_by_rows_are_those_of_the_whole_tables(histories, enc
     some.generator.eval()
     if shared:
         some.generator.share(torch.rand(N, 5) * (torch.rand(N, 5) < 0.4))
-        for one in sharing(some.generator).values():
-            torch.nn.init.normal_(one.vectors)
+        torch.nn.init.normal_(some.generator.shared.vectors)
     if not known and encoder == "bag":
         batch["mask"] = torch.zeros_like(batch["mask"])
     pool = torch.tensor([3, 17, 3, 39])

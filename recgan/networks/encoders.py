@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recgan.networks.layers import Block, Dropout, Shared, residual_mlp, small
+from recgan.networks.layers import Block, Dropout, residual_mlp, small
 
 
 class BagEncoder(nn.Module):
@@ -25,15 +25,9 @@ class BagEncoder(nn.Module):
     def __init__(self, embeddings: Tensor, hidden: int, dropout: float) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(embeddings.clone())
-        self.shared: Shared | None = None
         self.opening = nn.Parameter(small(embeddings.shape[1]))
         self.dropout = Dropout(dropout)
         self.refine = residual_mlp(embeddings.shape[1], hidden, dropout)
-
-    @property
-    def table(self) -> Tensor:
-        """Embeddings, (N, C) float32: an item's own and, in training, what its categories share."""
-        return self.embeddings if self.shared is None else self.embeddings + self.shared()
 
     def forward(self, items: Tensor, mask: Tensor) -> Tensor:
         """Condition of every user.
@@ -47,7 +41,7 @@ class BagEncoder(nn.Module):
         """
         lengths = mask.sum(1)
         starts = lengths.cumsum(0) - lengths
-        total = functional.embedding_bag(items[mask], self.table, starts, mode="sum")
+        total = functional.embedding_bag(items[mask], self.embeddings, starts, mode="sum")
         bag = (total + self.opening) / lengths.clamp(min=1).sqrt().unsqueeze(1)
         bag = self.dropout(bag)
         refined: Tensor = bag + self.refine(bag)

@@ -64,10 +64,8 @@ class Generator(nn.Module):
         return self.vectors if self.shared is None else self.vectors + self.shared()
 
     def share(self, categories: Tensor) -> None:
-        """Let items of a category, (N, Q) float32, have something in common in what is read of them and looked for."""
+        """Let the item vectors of a category, (N, Q) float32, have something in common."""
         self.shared = Shared(categories, self.vectors.shape[1])
-        if isinstance(self.encoder, BagEncoder):
-            self.encoder.shared = Shared(categories, self.encoder.embeddings.shape[1])
 
     def item_vectors(self) -> Tensor:
         """Unit item vectors, (N, D) float32."""

@@ -27,7 +27,7 @@ from recgan.training.batches import Batch, SequenceBatches, SplitBatches
 from recgan.training.checkpoints import Checkpoints, Keeper
 from recgan.training.diagnostics import Diagnostics
 from recgan.training.module import ConditionalGAN
-from recgan.training.softmax import SHARED, sharing
+from recgan.training.softmax import SHARED, VECTORS
 
 LATELY, PLATEAU, PLATEAU_USERS = 5, 0.02, 600
 """The last measurements after the best one are on a plateau where their mean is this much lower, by so many users."""
@@ -164,11 +164,10 @@ def served_copy(generator: Generator, state: State, copied: Collection[str] | No
     copied = state.keys() if copied is None else copied
     others = {name: value.detach().to("cpu", copy=name in copied) for name, value in state.items()}
     known: dict[int, Any] = {}
-    for place, shared in sharing(generator).items():
-        known[id(shared)] = None
-        vectors, table = others.pop(f"{place}.vectors", None), SHARED[place]
-        if vectors is not None:
-            others[table] = others[table] + shared.of(vectors)
+    if generator.shared is not None:
+        known[id(generator.shared)] = None
+        if SHARED in others:
+            others[VECTORS] = others[VECTORS] + generator.shared.of(others.pop(SHARED))
     own = [(name, value) for name, value in generator.named_parameters() if name in others]
     known |= {id(value): torch.nn.Parameter(others[name]) for name, value in own}
     return copy.deepcopy(generator, known).eval().requires_grad_(False)

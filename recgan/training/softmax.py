@@ -8,7 +8,7 @@ from torch.func import functional_call
 
 from recgan import losses
 from recgan.halves import fast
-from recgan.networks import Generator, SequenceEncoder, Shared
+from recgan.networks import Generator, SequenceEncoder
 from recgan.training.batches import Batch
 from recgan.training.rows import Rows
 from recgan.training.team import Team
@@ -16,8 +16,8 @@ from recgan.training.team import Team
 UNREACHABLE = -1e4
 VECTORS, EMBEDDINGS = "vectors", "encoder.embeddings"
 """Names, in the state of a generator, of the vectors that are looked for and of those that a bag reads."""
-SHARED = {"shared": VECTORS, "encoder.shared": EMBEDDINGS}
-"""Names of what the items of a category share, and of the vectors that it is a part of."""
+SHARED = "shared.vectors"
+"""Name of what the item vectors of a category share."""
 MASKS = {"items": "mask", "targets": "target_mask"}
 """Item numbers of a batch, and what tells where one stands."""
 
@@ -117,10 +117,9 @@ class RankingLoss(nn.Module):
         parameters = dict(self.generator.named_parameters())
         rows = {name: Rows.of(parameters[name], numbers) for name, numbers in read.items()}
         swapped = {f"generator.{name}": some.values for name, some in rows.items()}
-        for place, table in SHARED.items():
-            shared = sharing(self.generator).get(place)
-            buffers = {} if shared is None else dict(shared.named_buffers())
-            swapped |= {f"generator.{place}.{name}": some[read[table]] for name, some in buffers.items()}
+        if self.generator.shared is not None:
+            shared = dict(self.generator.shared.named_buffers())
+            swapped |= {f"generator.shared.{name}": some[read[VECTORS]] for name, some in shared.items()}
         if self.trend is not None:
             swapped["trend"] = self.trend[:, read[VECTORS]]
         return share * functional_call(self, swapped, (part, pool)), rows
@@ -139,11 +138,6 @@ class RankingLoss(nn.Module):
         for name, numbers in local.items():
             numbers[batch[MASKS[name]]] = places[name]
         return {**batch, **local}, places["pool"], read
-
-
-def sharing(generator: Generator) -> dict[str, Shared]:
-    """What the items of a category share, by its place in the generator."""
-    return {name: one for name, one in generator.named_modules() if isinstance(one, Shared)}
 
 
 def _renumbered(parts: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
