@@ -55,16 +55,16 @@ def read_parquet(path: Path) -> pa.Table:
         DataError: when one cannot be read, is missing, or has other columns than the first.
     """
     files = parquet_files(path)
-    whole = _read_part(files[0])
-    for file in files[1:]:
-        part = _read_part(file)
-        if set(part.column_names) != set(whole.column_names):
+    parts = [_read_part(file) for file in files]
+    schema = parts[0].schema
+    for file, part in zip(files, parts, strict=True):
+        if set(part.column_names) != set(schema.names):
             raise DataError(f"{file}: its columns are not those of {files[0]}")
         try:
-            whole = pa.concat_tables([whole, part], promote_options="permissive")
+            schema = pa.unify_schemas([schema, part.schema], promote_options="permissive")
         except UNREADABLE as error:
             raise DataError(f"{file}: its types do not go with those of {files[0]}: {error}") from error
-    return whole
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def row_count(files: Sequence[Path]) -> int:

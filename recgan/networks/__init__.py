@@ -7,7 +7,7 @@ F pair features.
 from recgan.networks.discriminator import Discriminator, build_discriminator
 from recgan.networks.encoders import BagEncoder, SequenceEncoder
 from recgan.networks.generator import Generator, build_generator
-from recgan.networks.layers import Dropout, Shared
+from recgan.networks.layers import Dropout
 from recgan.networks.preferences import PreferenceEncoder, build_preference_encoder
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Generator",
     "PreferenceEncoder",
     "SequenceEncoder",
-    "Shared",
     "build_discriminator",
     "build_generator",
     "build_preference_encoder",

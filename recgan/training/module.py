@@ -201,12 +201,11 @@ class ConditionalGAN(pl.LightningModule):
         """Softmax over the catalogue for every target, with the noise-free vector."""
         luck = torch.Generator().manual_seed((self.config.seed << 30) + self.steps)  # the same in all processes
         pool = self.ranking.negatives(batch["items"].device, luck)
-        if self.by_rows and pool is not None:
-            with self.team.own_luck(self.config.seed, self.steps):
-                loss, self.rows = self.ranking.by_rows(batch, pool, self.team)
-            return loss
-        part, share = self.team.part(batch)
         with self.team.own_luck(self.config.seed, self.steps):
+            if self.by_rows and pool is not None:
+                loss, self.rows = self.ranking.by_rows(batch, pool, self.team)
+                return loss
+            part, share = self.team.part(batch)
             return share * self.ranking(part, pool)  # type: ignore[no-any-return]
 
     def game_losses(self, batch: Batch, optimizer: Any = None) -> dict[str, Tensor]:
@@ -315,7 +314,7 @@ class ConditionalGAN(pl.LightningModule):
         """The loss of all processes, whose gradients then are the sums, and whose clocks show their mean."""
         if self.team.size == 1:
             return loss
-        told = torch.stack([loss, loss.new_tensor(self._clock() / self.together.size)])
+        told = torch.stack([loss, loss.new_tensor(self._clock() / self.team.size)])
         self.team.add_up([*(leaf.grad for leaf in leaves if leaf.grad is not None), told])
         self.spent = float(told[1])
         return told[0]

@@ -57,7 +57,7 @@ class Phases:
         stopped: names of the phases that Ctrl-C ended; after one no other is begun.
         team: the processes that train together.
         categories: unit rows of the items' categories, (N, Q) float32: what items of a category share is learned
-            beside what each has of its own where sequences are read. None where that is not wanted.
+            beside what each has of its own. None where that is not wanted.
     """
 
     data: Data
@@ -220,10 +220,9 @@ class Phases:
         share: float,
         learning_rate: float | None = None,
     ) -> ConditionalGAN:
-        limit, categories = self.config.time_limit, self.categories
-        sharing = phase == "ranking" and self.plan.encoder == "sequence"
-        if sharing and categories is not None and categories.any():
-            generator.share(torch.from_numpy(categories))
+        limit = self.config.time_limit
+        if phase == "ranking" and self.categories is not None:
+            generator.share(torch.from_numpy(self.categories))
         return self.module(
             generator,
             discriminator,

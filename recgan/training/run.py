@@ -207,7 +207,7 @@ class Run:
             self.progress,
             checkpoints=self.checkpoints,
             team=self.team,
-            categories=categories,
+            categories=categories if kind == "sequence" and categories.any() else None,
         )
         popularity, strength = self.popularity.block, data.strength
         return Blocks(generator, *closed, popularity, alone, noise, made.window, categories, strength=strength)

@@ -75,7 +75,9 @@ def tune(
             return float(report["ablation"][WHOLE])
 
         study.optimize(value, n_trials=n_trials, timeout=time_limit, catch=(TrainingError,))
-    if all(trial.value is None for trial in study.trials):
+    if not study.trials:  # the time was over before the first
+        return config
+    if len(failures) == len(study.trials):
         raise TrainingError(f"tune: no training came to its end: {failures[-1]}")
     return config if study.best_trial.number == 0 else config.changed(**study.best_params)
 
